@@ -1,0 +1,72 @@
+"""Checks at a boundary: what a message must satisfy before anything acts on it.
+
+Each raises InputRejected with a short stable reason under which diagnostics count it; the caller keeps the last
+good value until the failsafe's time-out.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from control_stack.errors import InputRejected
+from control_stack.types import Array, Command
+
+
+class Rejections:
+    """Counts of dropped inputs as "topic/reason", for diagnostics."""
+
+    def __init__(self) -> None:
+        self.counts: Counter[str] = Counter()
+
+    def add(self, topic: str, error: InputRejected) -> None:
+        self.counts[f"{topic}/{error.reason}"] += 1
+
+
+def finite(values: ArrayLike, what: str) -> Array:
+    array = np.asarray(values, dtype=float)
+    if not np.isfinite(array).all():
+        raise InputRejected("nan", f"{what} is not finite")
+    return array
+
+
+def unit_quaternion(xyzw: ArrayLike, what: str = "orientation", tolerance: float = 1e-2) -> Array:
+    """The quaternion scaled to unit norm; refused when its norm is further than the tolerance from 1."""
+    quat = finite(xyzw, what)
+    norm = float(np.linalg.norm(quat))
+    if abs(norm - 1.0) > tolerance:
+        raise InputRejected("quaternion", f"{what} has norm {norm:.3f}")
+    return quat / norm
+
+
+def frame(found: str, expected: Iterable[str]) -> None:
+    allowed = tuple(expected)
+    if found not in allowed:
+        raise InputRejected("frame_id", f"'{found}', expected {' or '.join(allowed)}")
+
+
+def fresh(stamp: float, now: float, max_age: float) -> None:
+    """Refuses stamps older than max_age or more than max_age ahead, s."""
+    age = now - stamp
+    if age > max_age:
+        raise InputRejected("stale", f"{age:.3f} s old")
+    if age < -max_age:
+        raise InputRejected("future", f"{-age:.3f} s ahead")
+
+
+_SHAPES = {"rotor_speed": (4,), "omega_b": (3,), "quat_xyzw": (4,), "velocity_w": (3,), "position_w": (3,)}
+
+
+def check_command(command: Command) -> None:
+    """Refuses one vehicle's command with non-finite values, wrong shapes or a non-unit quaternion."""
+    for key, value in vars(command).items():
+        if key == "stamp":
+            continue
+        array = finite(value, key)
+        if array.shape != _SHAPES.get(key, ()):
+            raise InputRejected("shape", f"{key} has shape {array.shape}, expected {_SHAPES.get(key, ())}")
+        if key == "quat_xyzw":
+            unit_quaternion(array, key)

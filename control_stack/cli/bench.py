@@ -1,0 +1,4 @@
+"""``control-stack bench NAME``."""
+import argparse
+def add_parser(commands: argparse._SubParsersAction) -> None:
+    pass

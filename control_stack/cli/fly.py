@@ -1,0 +1,194 @@
+"""``control-stack fly``: takes off, flies a trajectory and lands, over ROS 2 or in one process."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from control_stack.cli.report import report
+from control_stack.errors import InvalidInput, MissingDependency
+from control_stack.protocols import Trajectory, choose_level
+from control_stack.quadrotor.parameters import QuadrotorParameters, load_vehicle, vehicle_names
+from control_stack.runs import RunFolder
+from control_stack.safety.events import Phase
+from control_stack.trajectories import parse_trajectory, with_approach
+from control_stack.types import CommandLevel, QuadrotorState, Reference
+
+_EPILOG = """examples:
+  control-stack fly                                      figure-eight, PyBullet, geometric controller, over ROS 2
+  control-stack fly --backend analytic --no-ros          the same in one process, with the analytic simulator
+  control-stack fly --trajectory eight:lap=10,laps=2 --wind 1,0,0+dryden:light
+  control-stack fly --trajectory path.csv --vehicle my_quad.yaml
+  control-stack fly --controller my_controller.py:MyController
+"""
+
+
+@dataclass(frozen=True)
+class FlyConfig:
+    """A flight, resolved: saved as config.yaml in the run folder."""
+
+    vehicle: str
+    backend: str
+    controller: str
+    controllers: tuple[str, ...]
+    levels: tuple[str, ...]
+    trajectory: str
+    wind: str
+    sensors: str
+    seed: int
+    ros: bool
+    namespace: str
+    real_time_factor: float | None
+    compute_delay: str
+    takeoff_height: float
+    control_rate: float
+    physics_rate: float
+
+
+def add_parser(commands: argparse._SubParsersAction) -> None:
+    parser = commands.add_parser(
+        "fly",
+        help="take off, fly a trajectory, land; leaves a run folder with log, picture and summary",
+        description=__doc__,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--controller", default="geometric", metavar="NAME|FILE.py:CLASS", help="geometric, lqr, or your own (default geometric)")
+    add("--also", default=[], nargs="+", metavar="NAME", help="further controllers to build, to switch to in flight")
+    add("--level", choices=[level.value for level in CommandLevel][:3], help="command level (default: the controller's best)")
+    add("--backend", choices=["bullet", "analytic"], help="simulator (default bullet, or analytic where PyBullet is missing)")
+    add("--vehicle", default="crazyflie", metavar="NAME|FILE", help=f"{', '.join(vehicle_names())}, or a vehicle file")
+    add("--trajectory", default="eight", metavar="WHAT", help="hover[:duration=10], eight[:lap=5.5,size=1.0x0.5,laps=3], FILE.csv, waypoints:FILE.csv (default eight)")
+    add("--wind", default="none", metavar="WIND", help="'x,y,z' in m/s, dryden:light|moderate|severe, or both joined by '+'")
+    add("--sensors", default="none", metavar="PRESET", help="none, mocap or vio (noise, delay and dropout)")
+    add("--no-ros", action="store_true", help="fly in one process, without ROS 2")
+    add("--realtime", nargs="?", const=1.0, type=float, metavar="FACTOR", help="follow the wall clock (times FACTOR) instead of lockstep")
+    add("--compute-delay", default="none", choices=["none", "fixed", "measured"], help="when a command acts (default none: at once)")
+    add("--takeoff-height", default=1.0, type=float, metavar="M", help="m (default 1)")
+    add("--namespace", default="", help="ROS namespace of the vehicle")
+    add("--seed", default=0, type=int, help="of gusts and sensor noise (default 0)")
+    add("--out", metavar="DIR", help="run folder (default runs/<UTC time>)")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    config, parameters = resolve(options)
+    folder = RunFolder(options.out)
+    folder.write_config(config)
+    log = folder.file("flight.mcap")
+    flown: list[Trajectory] = []
+
+    def make(state: QuadrotorState) -> Trajectory:
+        flown.append(plan(config, parameters, state))
+        return flown[0]
+
+    with _Progress() as progress:
+        if config.ros:
+            from control_stack.cli.fly_ros import fly_ros
+
+            outcome = fly_ros(config, folder.path, log, make, progress)
+        else:
+            from control_stack.cli.fly_in_process import fly_in_process
+
+            outcome = fly_in_process(config, parameters, log, make, progress)
+    return report(folder, config, parameters, flown[0] if flown else None, outcome)
+
+
+def resolve(options: argparse.Namespace) -> tuple[FlyConfig, QuadrotorParameters]:
+    """Checks everything that can be checked before anything starts. Raises ControlStackError."""
+    from controllers.loader import load_controller
+    from sim.sensors import sensor_preset
+    from sim.wind import parse_wind
+
+    parameters = load_vehicle(options.vehicle)
+    levels = tuple(level.value for level in CommandLevel if level is not CommandLevel.JOINTS)
+    if options.level:
+        levels = (options.level,)
+    controllers = tuple(dict.fromkeys([options.controller, *options.also]))
+    for name in controllers:
+        choose_level(name, load_controller(name).levels, parameters.name, [CommandLevel(v) for v in levels])
+    parse_wind(options.wind)
+    sensor_preset(options.sensors)
+    if options.takeoff_height < 0.1:
+        raise InvalidInput(f"--takeoff-height must be at least 0.1 m, got {options.takeoff_height:g}")
+    if options.realtime is not None and not 0.01 <= options.realtime <= 100.0:
+        raise InvalidInput(f"--realtime must be between 0.01 and 100, got {options.realtime:g}")
+    if not options.no_ros and importlib.util.find_spec("rclpy") is None:
+        raise MissingDependency("rclpy", "ros", "or fly without it: --no-ros")
+    config = FlyConfig(
+        vehicle=str(Path(options.vehicle).resolve()) if options.vehicle not in vehicle_names() else options.vehicle,
+        backend=_backend(options.backend),
+        controller=_absolute(options.controller),
+        controllers=tuple(_absolute(name) for name in controllers),
+        levels=levels,
+        trajectory=options.trajectory,
+        wind=options.wind,
+        sensors=options.sensors,
+        seed=options.seed,
+        ros=not options.no_ros,
+        namespace=options.namespace.strip("/"),
+        real_time_factor=options.realtime,
+        compute_delay=options.compute_delay,
+        takeoff_height=options.takeoff_height,
+        control_rate=100.0,
+        physics_rate=1000.0,
+    )
+    plan(config, parameters, None)
+    return config, parameters
+
+
+def plan(config: FlyConfig, parameters: QuadrotorParameters, state: QuadrotorState | None) -> Trajectory:
+    """The trajectory from the hover point above the state (None: the origin), with a way to its start."""
+    ground = state.position_w if state is not None else None
+    x, y, z = ground.tolist() if ground is not None else (0.0, 0.0, 0.5 * float(parameters.body_size[2]))
+    hover = (x, y, z + config.takeoff_height)
+    trajectory = parse_trajectory(config.trajectory, hover)
+    limits = parameters.limits
+    speed = min(limits.speed, 1.0)
+    return with_approach(trajectory, Reference(np.array(hover)), speed, min(limits.acceleration, 2.0))
+
+
+def _backend(wanted: str | None) -> str:
+    if wanted == "bullet" or (wanted is None and importlib.util.find_spec("pybullet") is not None):
+        if importlib.util.find_spec("pybullet") is None:
+            raise MissingDependency("pybullet", "sim", "it has wheels up to Python 3.11; or fly --backend analytic")
+        return "bullet"
+    if wanted is None:
+        print("PyBullet is not installed: flying the analytic simulator instead", file=sys.stderr)
+    return "analytic"
+
+
+def _absolute(controller: str) -> str:
+    """A user's file by its absolute path: the node has a working directory of its own."""
+    file, colon, name = controller.rpartition(":")
+    return f"{Path(file).resolve()}:{name}" if colon and file.endswith(".py") else controller
+
+
+class _Progress:
+    """A bar of the vehicle's time, with the phase before it."""
+
+    def __enter__(self) -> _Progress:
+        self._bar = tqdm(unit="s", total=30.0, bar_format="{desc:<9} {bar} {n:.1f}/{total:.1f} s [{elapsed}]", file=sys.stderr, leave=False)
+        return self
+
+    def __exit__(self, *details: object) -> None:
+        self._bar.close()
+
+    def expect(self, duration: float) -> None:
+        self._bar.total = duration
+
+    def __call__(self, t: float, phase: Phase) -> None:
+        # tqdm forgets a total that is exceeded.
+        self._bar.total = max(self._bar.total, t + 0.1)
+        self._bar.set_description_str(phase.value, refresh=False)
+        self._bar.update(t - self._bar.n)
+
+
+__all__ = ["FlyConfig", "add_parser", "plan", "resolve", "run"]

@@ -1,0 +1,103 @@
+"""A flight over ROS 2: the sim node and the controller node as processes, and a client that flies the mission."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from control_stack.cli.processes import Nodes
+from control_stack.cli.report import Outcome
+from control_stack.errors import InvalidInput
+from control_stack.protocols import Trajectory
+from control_stack.types import QuadrotorState
+
+if TYPE_CHECKING:
+    from control_stack.cli.fly import FlyConfig, _Progress
+
+
+def sim_parameters(config: FlyConfig, log: Path) -> dict:
+    """Parameters of the sim node for this flight."""
+    return {
+        "vehicle": config.vehicle,
+        "backend": config.backend,
+        "lockstep": config.real_time_factor is None,
+        "real_time_factor": float(config.real_time_factor or 1.0),
+        "compute_delay": config.compute_delay,
+        "fixed_delay": 1.0 / config.control_rate,
+        "control_rate": config.control_rate,
+        "physics_rate": config.physics_rate,
+        "seed": config.seed,
+        "wind": config.wind,
+        "sensors": config.sensors,
+        "takeoff_height": config.takeoff_height,
+        "log_path": str(log.resolve()),
+    }
+
+
+def controller_parameters(config: FlyConfig) -> dict:
+    """Parameters of the controller node for this flight."""
+    return {
+        "vehicle": config.vehicle,
+        "controller": config.controller,
+        "controllers": list(config.controllers),
+        "levels": list(config.levels),
+        "lockstep": config.real_time_factor is None,
+        "real_time_factor": float(config.real_time_factor or 1.0),
+        "control_rate": config.control_rate,
+    }
+
+
+def fly_ros(
+    config: FlyConfig,
+    folder: Path,
+    log: Path,
+    make: Callable[[QuadrotorState], Trajectory],
+    progress: _Progress,
+) -> Outcome:
+    """Flies; on Ctrl-C it lands first, on a second one it cuts. The nodes end with the flight."""
+    from control_stack.ros.client import FlightClient
+
+    nodes = Nodes(folder)
+    client = FlightClient(config.namespace, nodes.alive)
+    outcome = Outcome()
+    try:
+        others = client.others()
+        if others:
+            raise InvalidInput(
+                f"a vehicle node ({others[0]}) is already running in this ROS domain and namespace: "
+                "stop it, or set another ROS_DOMAIN_ID or --namespace"
+            )
+        nodes.start("sim.node", "sim", sim_parameters(config, log), config.namespace)
+        nodes.start("controllers.node", "controller", controller_parameters(config), config.namespace)
+        client.wait_ready()
+        started, t0 = time.monotonic(), client.t
+
+        def planned(state: QuadrotorState) -> Trajectory:
+            trajectory = make(state)
+            progress.expect(trajectory.duration + 9.0)
+            return trajectory
+
+        try:
+            client.fly(planned, progress)
+        except KeyboardInterrupt:
+            outcome.interrupted = True
+            _land_or_cut(client, progress)
+        outcome.real_time_factor = (client.t - t0) / max(time.monotonic() - started, 1e-9)
+        values = client.status("controller")
+        outcome.loop_period_p50_s = float(values.get("loop_period_p50_s", "nan"))
+        outcome.loop_period_p99_s = float(values.get("loop_period_p99_s", "nan"))
+        counts = {**client.status("sim"), **values}
+        outcome.rejections = {key: int(v) for key, v in counts.items() if "/" in key}
+    finally:
+        nodes.stop()
+        client.close()
+    return outcome
+
+
+def _land_or_cut(client, progress: _Progress) -> None:  # noqa: ANN001
+    try:
+        client.land(progress)
+    except KeyboardInterrupt:
+        client.call("emergency")

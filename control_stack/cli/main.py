@@ -1,0 +1,48 @@
+"""Parses the command line and hands over to a command. Bad input is one line on stderr and exit code 2."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+
+from control_stack.cli import bench, doctor, fly
+from control_stack.errors import ControlStackError, FlightAborted
+
+EXIT_FLOWN, EXIT_ABORTED, EXIT_BAD_INPUT, EXIT_INTERRUPTED = 0, 1, 2, 130
+
+
+def _version() -> str:
+    try:
+        return version("control-stack")
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="control-stack",
+        description="Model-based control of robots: fly in simulation, fit a model, control with it, fly the robot.",
+    )
+    parser.add_argument("--version", action="version", version=f"control-stack {_version()}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for module in (fly, bench, doctor):
+        module.add_parser(commands)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs a command; returns its exit code."""
+    options = build_parser().parse_args(arguments)
+    try:
+        return options.run(options)
+    except FlightAborted as error:
+        print(f"aborted: {error}", file=sys.stderr)
+        return EXIT_ABORTED
+    except ControlStackError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return EXIT_BAD_INPUT
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return EXIT_INTERRUPTED

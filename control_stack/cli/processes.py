@@ -1,0 +1,62 @@
+"""Starts the nodes of a flight as processes of their own and ends exactly those."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from control_stack.errors import FlightAborted
+
+_GRACE = 10.0  # s for a node to close its log after being told to stop
+
+
+class Nodes:
+    """Child processes, each a node with one parameter file and a log of what it prints."""
+
+    def __init__(self, folder: Path):
+        self._folder = folder
+        self._children: dict[str, subprocess.Popen[bytes]] = {}
+
+    def start(self, module: str, node: str, parameters: dict[str, Any], namespace: str = "") -> None:
+        """Runs ``python -m module`` with the parameters given to its node."""
+        file = self._folder / f"{node}.yaml"
+        prefix = f"/{namespace}" if namespace else ""
+        file.write_text(yaml.safe_dump({f"{prefix}/{node}": {"ros__parameters": parameters}}), encoding="utf-8")
+        command = [sys.executable, "-m", module, "--ros-args", "--params-file", str(file)]
+        if namespace:
+            command += ["-r", f"__ns:=/{namespace}"]
+        with (self._folder / f"{node}.log").open("wb") as log:
+            # A group of its own: Ctrl-C reaches this process only, which then lands before it stops the nodes.
+            self._children[node] = subprocess.Popen(
+                command, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, start_new_session=True
+            )
+
+    def alive(self) -> None:
+        """Raises FlightAborted with a node's last line when it has ended."""
+        for node, child in self._children.items():
+            if child.poll() is not None:
+                raise FlightAborted(f"the {node} node ended with code {child.returncode}: {self.last_line(node)}")
+
+    def last_line(self, node: str) -> str:
+        lines = (self._folder / f"{node}.log").read_text(encoding="utf-8", errors="replace").splitlines()
+        errors = [line for line in lines if line.startswith("error: ")]
+        return (errors or [line for line in lines if line.strip()] or ["nothing printed"])[-1].removeprefix("error: ")
+
+    def pid(self, node: str) -> int:
+        return self._children[node].pid
+
+    def stop(self) -> None:
+        """Asks every child to end, and kills what does not within the grace time."""
+        for child in self._children.values():
+            if child.poll() is None:
+                child.terminate()
+        for child in self._children.values():
+            try:
+                child.wait(_GRACE)
+            except subprocess.TimeoutExpired:
+                child.kill()
+                child.wait()

@@ -1,0 +1,74 @@
+"""The side that owns the vehicle: one control period is ``observe`` then ``act``, with the supervisor between."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from control_stack.boundary import Rejections, check_command
+from control_stack.errors import InputRejected
+from control_stack.protocols import Vehicle
+from control_stack.quadrotor.parameters import QuadrotorParameters
+from control_stack.safety.events import Event, Phase
+from control_stack.safety.supervisor import SafetyConfig, Supervisor
+from control_stack.types import Command, QuadrotorState
+
+
+class VehicleSide:
+    """A vehicle under its supervisor.
+
+    Attributes:
+        state: The state of the latest ``observe``.
+        sent: What the vehicle actually did of the latest command, None while the motors are off.
+        rejections: Counts of dropped inputs.
+    """
+
+    def __init__(self, vehicle: Vehicle, parameters: QuadrotorParameters, safety: SafetyConfig):
+        self.vehicle = vehicle
+        self.supervisor = Supervisor(parameters, safety)
+        self.rejections = Rejections()
+        self.state: QuadrotorState = vehicle.state()
+        self.sent: Command | None = None
+        self.on_event: Callable[[Event], None] = lambda event: None
+        self._armed = False
+
+    @property
+    def phase(self) -> Phase:
+        return self.supervisor.phase
+
+    def observe(self) -> QuadrotorState:
+        self.state = self.vehicle.state()
+        return self.state
+
+    def receive(self, t: float, command: Command) -> None:
+        """Takes a controller's command; raises InputRejected (counted) if the vehicle cannot take it."""
+        try:
+            if command.level not in self.vehicle.spec.levels:
+                raise InputRejected("level", f"{self.vehicle.spec.name} does not accept {command.level.value}")
+            check_command(command)
+        except InputRejected as error:
+            self.rejections.add("command", error)
+            raise
+        self.supervisor.command(t, replace(command, stamp=t))
+
+    def act(self, t: float) -> Command | None:
+        """Lets the supervisor decide and sends its decision. Call once per control period."""
+        decision = self.supervisor.update(t, self.state)
+        if decision is None or not self._armed:
+            self._set_armed(self.phase not in (Phase.DISARMED, Phase.EMERGENCY))
+        if decision is None:
+            self.sent = None
+        else:
+            try:
+                self.sent = self.vehicle.send(decision)
+            except InputRejected as error:
+                # The vehicle keeps its last command; the time-out runs because nothing new was accepted.
+                self.rejections.add("command", error)
+        for event in self.supervisor.drain_events():
+            self.on_event(event)
+        return self.sent
+
+    def _set_armed(self, armed: bool) -> None:
+        if armed != self._armed:
+            (self.vehicle.arm if armed else self.vehicle.disarm)()
+            self._armed = armed

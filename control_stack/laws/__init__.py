@@ -1,0 +1,1 @@
+"""Pure control laws of a quadrotor, shared by controllers, simulated vehicles and link emulators."""

@@ -1,0 +1,188 @@
+"""The protocols every room meets at: Vehicle, Dynamics, Estimator, Controller, and their specs.
+
+They are structural: nothing needs to inherit from them. A vehicle is a simulator, a Crazyflie, a PX4 vehicle or a
+fake in a test; the contract suite in ``tests/contract`` holds each of them to the same behaviour.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+from control_stack.errors import IncompatibleLevels
+from control_stack.types import Array, Command, CommandLevel, QuadrotorState, Reference
+
+
+@dataclass(frozen=True)
+class VehicleSpec:
+    """What is known of a vehicle before it is connected.
+
+    Attributes:
+        name: Vehicle file it was built from.
+        levels: Command levels it accepts.
+        rate_hz: Rate at which it expects commands.
+    """
+
+    name: str
+    levels: tuple[CommandLevel, ...]
+    rate_hz: float
+
+
+@runtime_checkable
+class Vehicle(Protocol):
+    """Anything that flies. ``send`` returns what was actually sent (clipped): logs and learners use that."""
+
+    @property
+    def spec(self) -> VehicleSpec: ...
+
+    def connect(self) -> None:
+        """Open the link. Raises a ControlStackError that names what was found and what is needed."""
+
+    def state(self) -> QuadrotorState:
+        """Latest state. Raises NotConnected before connect() and after close()."""
+
+    def arm(self) -> None:
+        """Let commands reach the motors; they stay off until the first one. Vehicles connect disarmed."""
+
+    def disarm(self) -> None:
+        """Motors off (0 rad/s) whatever is sent, and the command in force forgotten."""
+
+    def send(self, command: Command) -> Command:
+        """Apply a command until the next one; returns it as limited by the vehicle.
+
+        While disarmed it is checked, not kept, and what was sent is a rotor command of zeros. Raises
+        InputRejected for non-finite values ("nan"), wrong shapes ("shape"), a level that the spec does not list
+        ("level") or a quaternion away from unit norm ("quaternion"); the last accepted command then stays in
+        force.
+        """
+
+    def external_pose(self, position_w: Array, quat_xyzw: Array, stamp: float) -> None:
+        """A pose measured from outside (motion capture), for the vehicle's estimator."""
+
+    def close(self) -> None:
+        """Stop the motors and release the link. May be called twice."""
+
+
+@runtime_checkable
+class SimulatedVehicle(Vehicle, Protocol):
+    """A vehicle whose time is ours."""
+
+    def true_state(self) -> QuadrotorState:
+        """State without noise or delay."""
+
+    def step(self, dt: float) -> None:
+        """Advance by dt seconds, a whole number of physics steps."""
+
+
+@dataclass(frozen=True)
+class DynamicsSpec:
+    """Layout of x, u and p of a discrete model x+ = f(x, u, p).
+
+    Attributes:
+        state, inputs, parameters: Names with units, in order, e.g. "position_w.x [m]".
+        defaults: Values of the parameters when none are given.
+        dt: Step, s.
+    """
+
+    state: tuple[str, ...]
+    inputs: tuple[str, ...]
+    parameters: tuple[str, ...]
+    defaults: Array
+    dt: float
+
+
+@runtime_checkable
+class Dynamics(Protocol):
+    """A discrete-time model, batch-first. Changing p (wind, payload, context) never rebuilds a solver."""
+
+    @property
+    def spec(self) -> DynamicsSpec: ...
+
+    def step(self, x: Any, u: Any, p: Any = None) -> Any:
+        """(..., nx), (..., nu), (..., np) -> (..., nx)."""
+
+    def rollout(self, x0: Any, us: Any, p: Any = None) -> Any:
+        """(..., nx), (..., T, nu) -> (..., T + 1, nx), x0 first."""
+
+    def to_casadi(self) -> Any:
+        """casadi.Function f(x, u, p) -> x+."""
+
+
+@runtime_checkable
+class Estimator(Protocol):
+    """Turns what was measured and sent into model parameters p."""
+
+    def reset(self) -> None: ...
+
+    def update(self, t: float, state: QuadrotorState, sent: Command) -> tuple[Array, Array]:
+        """Returns (p, standard deviation of p)."""
+
+
+@dataclass(frozen=True)
+class ControlResult:
+    """How the last control call went: status "ok" or a reason, cost (nan if none), solve time in s."""
+
+    status: str = "ok"
+    cost: float = float("nan")
+    solve_time: float = 0.0
+    plan: Array | None = None
+
+
+@dataclass(frozen=True)
+class ControllerSpec:
+    """What a controller offers and needs.
+
+    Attributes:
+        name: As the user calls it.
+        levels: Command levels it can emit, best first.
+        rate_hz: Rate at which it is to be called.
+        needs: Fields of the state that it cannot do without, beyond pose and twist ("rotor_speed").
+        warm_up: Calls in shadow before it may take over in flight.
+    """
+
+    name: str
+    levels: tuple[CommandLevel, ...]
+    rate_hz: float = 100.0
+    needs: tuple[str, ...] = ()
+    warm_up: int = 10
+
+
+@runtime_checkable
+class Controller(Protocol):
+    """A law from state and reference to a command. Built and compiled before flight, never in the loop."""
+
+    @property
+    def spec(self) -> ControllerSpec: ...
+
+    def reset(self) -> None:
+        """Forget the past: called on arming and when the estimator jumps."""
+
+    def __call__(self, t: float, state: QuadrotorState, reference: Reference) -> Command: ...
+
+    @property
+    def last_result(self) -> ControlResult: ...
+
+
+@runtime_checkable
+class Trajectory(Protocol):
+    """A reference over time, from 0 to ``duration`` (inf for one that never ends); held at its ends outside."""
+
+    @property
+    def duration(self) -> float: ...
+
+    def __call__(self, t: float) -> Reference: ...
+
+
+def choose_level(
+    controller: str, offered: Sequence[CommandLevel], vehicle: str, accepted: Sequence[CommandLevel]
+) -> CommandLevel:
+    """The first level of the controller (best first) that the vehicle accepts.
+
+    Raises:
+        IncompatibleLevels: There is none.
+    """
+    for level in offered:
+        if level in accepted:
+            return level
+    raise IncompatibleLevels(controller, [o.value for o in offered], vehicle, [a.value for a in accepted])

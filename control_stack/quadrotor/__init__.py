@@ -1,0 +1,1 @@
+"""Quadrotor model: parameters, equations of motion, ground contact and their CasADi twins."""

@@ -1,0 +1,90 @@
+"""What every managed node here has in common: autostart, exit codes, and an orderly end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+
+import rclpy
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.lifecycle import LifecycleNode, TransitionCallbackReturn
+from rclpy.signals import SignalHandlerOptions
+
+from control_stack.errors import ControlStackError
+from control_stack.ros.parameters import Declared, declare
+
+AUTOSTART = Declared("autostart", True, "configure and activate by itself once started")
+
+
+def keep_discovery_local() -> None:
+    """Discovery stays on this host unless the user says otherwise (ROS_AUTOMATIC_DISCOVERY_RANGE)."""
+    os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+
+
+class ManagedNode(LifecycleNode):
+    """A lifecycle node whose configure step reports a ControlStackError as one line and a failed transition."""
+
+    def __init__(self, name: str, parameters: tuple[Declared, ...]):
+        super().__init__(name)
+        declare(self, (*parameters, AUTOSTART))
+        self.failure: ControlStackError | None = None
+
+    def parameter(self, name: str):  # noqa: ANN201  (a ROS parameter has any type)
+        return self.get_parameter(name).value
+
+    def guarded(self, action: Callable[[], None]) -> TransitionCallbackReturn:
+        try:
+            action()
+        except ControlStackError as error:
+            self.failure = error
+            self.get_logger().error(str(error))
+            return TransitionCallbackReturn.FAILURE
+        return TransitionCallbackReturn.SUCCESS
+
+    def start(self) -> None:
+        """Configures and activates when ``autostart`` is set; raises the error that prevented it."""
+        if not self.parameter("autostart"):
+            return
+        self.trigger_configure()
+        if self.failure is None:
+            self.trigger_activate()
+        if self.failure is not None:
+            raise self.failure
+
+    def finish(self) -> None:
+        """Releases what must not outlive the process; called once on the way out."""
+
+
+def run(make: Callable[[], ManagedNode], arguments: list[str] | None = None) -> int:
+    """Spins one node until it is told to stop. Returns the exit code: 0, or 2 after one line on stderr."""
+    keep_discovery_local()
+    # Own handlers: rclpy's would tear the context down before the log is closed.
+    rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
+    node: ManagedNode | None = None
+    stopped = False
+
+    def stop(signum: int, frame: object) -> None:
+        # Only a flag: an exception here could tear a message or the log apart.
+        nonlocal stopped
+        stopped = True
+
+    signal.signal(signal.SIGINT, stop)
+    signal.signal(signal.SIGTERM, stop)
+    try:
+        node = make()
+        node.start()
+        executor = SingleThreadedExecutor()
+        executor.add_node(node)
+        while not stopped and rclpy.ok():
+            executor.spin_once(timeout_sec=0.1)
+    except ControlStackError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    finally:
+        if node is not None:
+            node.finish()
+            node.destroy_node()
+        rclpy.try_shutdown()
+    return 0

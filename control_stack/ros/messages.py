@@ -1,0 +1,190 @@
+"""Messages to and from the core's types. What comes in is checked here; InputRejected says why it is dropped."""
+
+from __future__ import annotations
+
+from builtin_interfaces.msg import Time
+from geometry_msgs.msg import PoseStamped, Transform, Twist, TwistStamped
+from nav_msgs.msg import Odometry, Path
+from sensor_msgs.msg import JointState
+from trajectory_msgs.msg import MultiDOFJointTrajectory, MultiDOFJointTrajectoryPoint
+
+import numpy as np
+
+from control_stack.algebra import quat_from_yaw, rotate, rotate_inverse, yaw_of
+from control_stack.boundary import finite, frame, unit_quaternion
+from control_stack.errors import InputRejected, InvalidInput
+from control_stack.flight.setpoints import BodyVelocity
+from control_stack.protocols import Trajectory
+from control_stack.ros_layout import command_from_fields, joint_fields
+from control_stack.trajectories import SampledTrajectory, sample
+from control_stack.types import Array, Command, QuadrotorState, Reference
+
+WORLD_FRAMES = ("map", "odom")
+BODY_FRAME = "base_link"
+_UNKNOWN = -1.0  # covariance[0] of an estimate that is not to be trusted, as sensor_msgs defines it
+
+
+def to_time(seconds: float) -> Time:
+    nanoseconds = round(seconds * 1e9)
+    return Time(sec=nanoseconds // 1_000_000_000, nanosec=nanoseconds % 1_000_000_000)
+
+
+def to_seconds(time: Time) -> float:
+    return time.sec + time.nanosec * 1e-9
+
+
+def odometry(state: QuadrotorState) -> Odometry:
+    """State in odom, twist in base_link (REP-105); an invalid state has covariance[0] = -1."""
+    message = Odometry()
+    message.header.stamp = to_time(state.stamp)
+    message.header.frame_id, message.child_frame_id = "odom", BODY_FRAME
+    pose, twist = message.pose.pose, message.twist.twist
+    quat = state.quat_xyzw.tolist()
+    pose.position.x, pose.position.y, pose.position.z = state.position_w.tolist()
+    pose.orientation.x, pose.orientation.y, pose.orientation.z, pose.orientation.w = quat
+    velocity_b = rotate_inverse(quat, state.velocity_w.tolist())
+    twist.linear.x, twist.linear.y, twist.linear.z = velocity_b
+    twist.angular.x, twist.angular.y, twist.angular.z = state.omega_b.tolist()
+    if not state.valid:
+        message.pose.covariance[0] = _UNKNOWN
+    return message
+
+
+def state_from_odometry(message: Odometry) -> QuadrotorState:
+    frame(message.header.frame_id, WORLD_FRAMES)
+    frame(message.child_frame_id, (BODY_FRAME,))
+    p, q = message.pose.pose.position, message.pose.pose.orientation
+    v, w = message.twist.twist.linear, message.twist.twist.angular
+    quat = unit_quaternion((q.x, q.y, q.z, q.w))
+    velocity_b = finite((v.x, v.y, v.z), "velocity").tolist()
+    return QuadrotorState(
+        position_w=finite((p.x, p.y, p.z), "position"),
+        velocity_w=np.array(rotate(tuple(quat.tolist()), velocity_b)),  # type: ignore[arg-type]
+        quat_xyzw=quat,
+        omega_b=finite((w.x, w.y, w.z), "body rates"),
+        stamp=to_seconds(message.header.stamp),
+        valid=bool(message.pose.covariance[0] >= 0.0),
+    )
+
+
+def joint_command(command: Command, stamp: Time) -> JointState:
+    message = JointState()
+    message.header.stamp, message.header.frame_id = stamp, command.level.value
+    names, position, velocity, effort = joint_fields(command)
+    message.name = names
+    message.position, message.velocity, message.effort = position.tolist(), velocity.tolist(), effort.tolist()
+    return message
+
+
+def command_from_joints(message: JointState) -> Command:
+    return command_from_fields(
+        message.header.frame_id,
+        message.name,
+        message.position,
+        message.velocity,
+        message.effort,
+        to_seconds(message.header.stamp),
+    )
+
+
+def rotor_states(rotor_speed: Array, stamp: Time) -> JointState:
+    message = JointState(name=[f"rotor_{i}" for i in range(len(rotor_speed))], velocity=rotor_speed.tolist())
+    message.header.stamp, message.header.frame_id = stamp, BODY_FRAME
+    return message
+
+
+def pose_from(message: PoseStamped | Odometry) -> tuple[Array, Array]:
+    """(position_w, quat_xyzw) of a pose in the world."""
+    frame(message.header.frame_id, WORLD_FRAMES)
+    pose = message.pose if isinstance(message, PoseStamped) else message.pose.pose
+    p, q = pose.position, pose.orientation
+    return finite((p.x, p.y, p.z), "position"), unit_quaternion((q.x, q.y, q.z, q.w))
+
+
+def goal_from(message: PoseStamped) -> tuple[Array, float]:
+    """(position_w, yaw) that a pose asks for; its tilt is ignored."""
+    position, quat = pose_from(message)
+    return position, float(yaw_of(tuple(quat.tolist())))  # type: ignore[arg-type]
+
+
+def velocity_from(message: TwistStamped) -> BodyVelocity:
+    frame(message.header.frame_id, (BODY_FRAME,))
+    v, w = message.twist.linear, message.twist.angular
+    yaw_rate = float(finite(w.z, "yaw rate"))
+    return BodyVelocity(finite((v.x, v.y, v.z), "velocity"), yaw_rate)
+
+
+def _twist(linear: Array, yaw_rate: float = 0.0) -> Twist:
+    twist = Twist()
+    twist.linear.x, twist.linear.y, twist.linear.z = (float(c) for c in linear)
+    twist.angular.z = float(yaw_rate)
+    return twist
+
+
+def _point(t: float, position: Array, velocity: Array, acceleration: Array, yaw: float, rate: float) -> MultiDOFJointTrajectoryPoint:
+    place = Transform()
+    place.translation.x, place.translation.y, place.translation.z = (float(c) for c in position)
+    q = place.rotation
+    q.x, q.y, q.z, q.w = quat_from_yaw(float(yaw))
+    point = MultiDOFJointTrajectoryPoint(
+        transforms=[place], velocities=[_twist(velocity, rate)], accelerations=[_twist(acceleration)]
+    )
+    point.time_from_start.sec, nanosec = divmod(round(t * 1e9), 1_000_000_000)
+    point.time_from_start.nanosec = nanosec
+    return point
+
+
+def trajectory_message(trajectory: Trajectory, rate_hz: float = 50.0) -> MultiDOFJointTrajectory:
+    """A finite trajectory sampled; a zero stamp starts it when the controller takes over, or now if it flies."""
+    message = MultiDOFJointTrajectory(joint_names=[BODY_FRAME])
+    message.header.frame_id = "map"
+    rows = sample(trajectory, rate_hz)
+    message.points = [_point(*row) for row in zip(*rows, strict=True)]
+    return message
+
+
+def trajectory_from(message: MultiDOFJointTrajectory) -> tuple[Trajectory, float | None]:
+    """(trajectory, start time or None for a zero stamp)."""
+    frame(message.header.frame_id, WORLD_FRAMES)
+    if not message.points or any(not p.transforms for p in message.points):
+        raise InputRejected("empty", "a trajectory needs points with a transform each")
+    place = np.array([[getattr(p.transforms[0].translation, c) for c in "xyz"] for p in message.points])
+    quats = np.array([[getattr(p.transforms[0].rotation, c) for c in "xyzw"] for p in message.points])
+    times = np.array([p.time_from_start.sec + p.time_from_start.nanosec * 1e-9 for p in message.points])
+    yaws = [float(yaw_of(tuple(unit_quaternion(q).tolist()))) for q in quats]  # type: ignore[arg-type]
+    velocities = accelerations = rates = None
+    if all(p.velocities for p in message.points):
+        velocities = np.array([[getattr(p.velocities[0].linear, c) for c in "xyz"] for p in message.points])
+        rates = np.array([p.velocities[0].angular.z for p in message.points])
+        if all(p.accelerations for p in message.points):
+            accelerations = np.array([[getattr(p.accelerations[0].linear, c) for c in "xyz"] for p in message.points])
+    try:
+        trajectory = SampledTrajectory(times, place, velocities, accelerations, yaws, rates)
+    except InvalidInput as error:
+        raise InputRejected("trajectory", str(error)) from None
+    stamp = to_seconds(message.header.stamp)
+    return trajectory, stamp if stamp > 0.0 else None
+
+
+def reference_message(reference: Reference, stamp: Time) -> MultiDOFJointTrajectory:
+    message = MultiDOFJointTrajectory(joint_names=[BODY_FRAME])
+    message.header.frame_id, message.header.stamp = "map", stamp
+    r = reference
+    message.points = [
+        _point(0.0, r.position_w, r.velocity_w, r.acceleration_w, float(r.yaw), float(r.yaw_rate))
+    ]
+    return message
+
+
+def path_message(trajectory: Trajectory, points: int = 200) -> Path:
+    """The way ahead, for a viewer."""
+    path = Path()
+    path.header.frame_id = "map"
+    for t in np.linspace(0.0, min(trajectory.duration, 600.0), points):
+        pose = PoseStamped()
+        pose.header.frame_id = "map"
+        position = trajectory(float(t)).position_w
+        pose.pose.position.x, pose.pose.position.y, pose.pose.position.z = position.tolist()
+        pose.pose.orientation.w = 1.0
+        path.poses.append(pose)
+    return path

@@ -1,0 +1,227 @@
+"""The ROS surface of any vehicle: what the sim node and the hardware node share.
+
+Out: odom, joint_states, phase, /diagnostics. In: actuators/command, reference (for the log), external_pose, and the
+services arm, takeoff, land, emergency. The room's own node decides when a control period begins and ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from geometry_msgs.msg import PoseStamped
+from nav_msgs.msg import Odometry
+from rclpy.event_handler import SubscriptionEventCallbacks
+from sensor_msgs.msg import JointState
+from std_msgs.msg import String
+from std_srvs.srv import SetBool, Trigger
+from trajectory_msgs.msg import MultiDOFJointTrajectory
+
+from control_stack.boundary import fresh
+from control_stack.errors import InputRejected
+from control_stack.flight.recorder import Recorder
+from control_stack.flight.vehicle_side import VehicleSide
+from control_stack.log import FlightLog
+from control_stack.protocols import Vehicle
+from control_stack.quadrotor.parameters import QuadrotorParameters
+from control_stack.ros import messages, qos
+from control_stack.ros.lifecycle import ManagedNode
+from control_stack.ros.parameters import Declared
+from control_stack.ros_layout import COMMAND_TOPIC, EVENT_PREFIX
+from control_stack.safety.events import Event, Reply
+from control_stack.safety.supervisor import SafetyConfig
+from control_stack.types import QuadrotorState
+
+_DEFAULT = SafetyConfig()
+VEHICLE_PARAMETERS = (
+    Declared("vehicle", "crazyflie", "vehicle name, or path of a vehicle file"),
+    Declared("log_path", "", "MCAP file to write; empty for none"),
+    Declared("takeoff_height", _DEFAULT.takeoff_height, "m above the take-off point", limits=(0.1, 100.0)),
+    Declared("command_timeout", _DEFAULT.command_timeout, "s without a command until hold", limits=(0.01, 5.0)),
+    Declared("hold_time", _DEFAULT.hold_time, "s of holding without a command until landing", limits=(0.0, 60.0)),
+    Declared("land_speed", _DEFAULT.land_speed, "m/s", limits=(0.05, 2.0)),
+    Declared("climb_speed", _DEFAULT.climb_speed, "m/s", limits=(0.05, 5.0)),
+    Declared("max_input_age", 0.2, "s; poses with an older or later stamp are dropped", limits=(0.01, 10.0)),
+)
+_DIAGNOSTICS_PERIOD = 0.2  # s on the vehicle's clock
+
+
+class VehicleNode(ManagedNode):
+    """Publishes a vehicle and takes commands for it. Subclasses give the vehicle and the clock."""
+
+    def __init__(self, name: str, parameters: tuple[Declared, ...]):
+        super().__init__(name, (*parameters, *VEHICLE_PARAMETERS))
+        self.side: VehicleSide | None = None
+        self.recorder = Recorder(None)
+        self._phase = ""
+        self._diagnosed = -1.0
+        self._inputs: list[Any] = []
+
+    def now(self) -> float:
+        """Time on the vehicle's clock, s."""
+        raise NotImplementedError
+
+    def on_command(self, message: JointState) -> None:
+        """A message on actuators/command."""
+        raise NotImplementedError
+
+    def on_controller_alive(self, alive: bool) -> None:
+        """The liveliness of the command's publisher changed."""
+
+    def build(self, vehicle: Vehicle, parameters: QuadrotorParameters) -> None:
+        """Configures: connects the vehicle and creates publishers and services."""
+        safety = SafetyConfig(
+            command_timeout=self.parameter("command_timeout"),
+            hold_time=self.parameter("hold_time"),
+            takeoff_height=self.parameter("takeoff_height"),
+            climb_speed=self.parameter("climb_speed"),
+            land_speed=self.parameter("land_speed"),
+        )
+        vehicle.connect()
+        self.side = VehicleSide(vehicle, parameters, safety)
+        self.side.on_event = self._on_event
+        path = self.parameter("log_path")
+        self.recorder = Recorder(FlightLog(Path(path)) if path else None)
+        self._odom = self.create_publisher(Odometry, "odom", qos.PUBLISH)
+        self._joints = self.create_publisher(JointState, "joint_states", qos.PUBLISH)
+        self._phase_out = self.create_publisher(String, "phase", qos.LATCHED)
+        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", qos.EVENTS)
+        self._tf = self._transform_publisher()
+        self.create_service(SetBool, "arm", self._serve_arm)
+        for name, action in (("takeoff", self._takeoff), ("land", self._land), ("emergency", self._emergency)):
+            self.create_service(Trigger, name, _trigger(action))
+
+    def open_inputs(self, lockstep: bool) -> None:
+        """Activates: a subscription exists only while commands are wanted, so 'matched' means 'active'."""
+        alive = SubscriptionEventCallbacks(liveliness=lambda e: self.on_controller_alive(e.alive_count > 0))
+        reliable = qos.subscribe(lockstep)
+        self._inputs = [
+            self.create_subscription(MultiDOFJointTrajectory, "reference", self._on_reference, qos.EVENTS, raw=True),
+            self.create_subscription(JointState, COMMAND_TOPIC, self.on_command, qos.COMMAND, event_callbacks=alive),
+            self.create_subscription(PoseStamped, "external_pose", self._on_external_pose, reliable),
+        ]
+
+    def close_inputs(self) -> None:
+        for subscription in self._inputs:
+            self.destroy_subscription(subscription)
+        self._inputs = []
+
+    def matched(self) -> bool:
+        """Whether an active controller listens and speaks."""
+        return self._odom.get_subscription_count() > 0 and self.count_publishers(COMMAND_TOPIC) > 0
+
+    def publish_state(self, state: QuadrotorState) -> None:
+        """Phase first, so that a controller in lockstep knows it when the state arrives."""
+        stamp = messages.to_time(state.stamp)
+        side = self._side()
+        if side.phase.value != self._phase:
+            self._phase = side.phase.value
+            self._phase_out.publish(String(data=self._phase))
+            self._phase_out.wait_for_all_acked()
+        if state.rotor_speed is not None:
+            self._joints.publish(messages.rotor_states(state.rotor_speed, stamp))
+        odometry = messages.odometry(state)
+        self._odom.publish(odometry)
+        if self._tf is not None:
+            self._tf(odometry)
+        if self.now() - self._diagnosed >= _DIAGNOSTICS_PERIOD:
+            self._diagnosed = self.now()
+            self._publish_diagnostics(self.diagnostics())
+
+    def diagnostics(self) -> dict[str, str]:
+        """Key values of the vehicle's own status; subclasses add theirs."""
+        side = self._side()
+        age = self.now() - side.state.stamp
+        return {"phase": side.phase.value, "state_age_s": f"{age:.4f}", **{k: str(v) for k, v in side.rejections.counts.items()}}
+
+    def finish(self) -> None:
+        self.recorder.close()
+        if self.side is not None:
+            self.side.vehicle.close()
+
+    def _side(self) -> VehicleSide:
+        if self.side is None:
+            raise RuntimeError("the node is not configured")
+        return self.side
+
+    def _on_event(self, event: Event) -> None:
+        self.recorder.event(event)
+        log = self.get_logger().info if event.severity == 0 else self.get_logger().warning
+        log(f"[{event.t:.2f} s] {event.message}")
+        values = [KeyValue(key=k, value=v) for k, v in {**event.values, "t": f"{event.t:.3f}"}.items()]
+        level = bytes([int(event.severity)])
+        status = DiagnosticStatus(level=level, name=EVENT_PREFIX + event.name, message=event.message, values=values)
+        self._publish_status(status)
+
+    def _publish_diagnostics(self, values: dict[str, str]) -> None:
+        pairs = [KeyValue(key=k, value=v) for k, v in values.items()]
+        status = DiagnosticStatus(level=DiagnosticStatus.OK, name=self.get_fully_qualified_name(), values=pairs)
+        status.hardware_id = self.parameter("vehicle")
+        self._publish_status(status)
+
+    def _publish_status(self, status: DiagnosticStatus) -> None:
+        array = DiagnosticArray(status=[status])
+        array.header.stamp = messages.to_time(max(self.now(), 0.0))
+        self._diagnostics.publish(array)
+
+    def _on_reference(self, serialized: bytes) -> None:
+        # Only for the log: stored as it came.
+        self.recorder.raw("reference", "trajectory_msgs/msg/MultiDOFJointTrajectory", self.now(), serialized)
+
+    def _on_external_pose(self, message: PoseStamped) -> None:
+        side = self._side()
+        try:
+            stamp = messages.to_seconds(message.header.stamp)
+            fresh(stamp, self.now(), self.parameter("max_input_age"))
+            position, quat = messages.pose_from(message)
+            side.vehicle.external_pose(position, quat, stamp)
+        except InputRejected as error:
+            side.rejections.add("external_pose", error)
+
+    def _serve_arm(self, request: Any, response: Any) -> Any:
+        side = self._side()
+        t = self.now()
+        reply = side.supervisor.arm(t, side.state) if request.data else side.supervisor.disarm(t)
+        response.success, response.message = reply.accepted, reply.message
+        return response
+
+    def _takeoff(self) -> Reply:
+        return self._side().supervisor.takeoff(self.now(), self._side().state)
+
+    def _land(self) -> Reply:
+        return self._side().supervisor.land(self.now(), self._side().state)
+
+    def _emergency(self) -> Reply:
+        reply = self._side().supervisor.emergency(self.now())
+        # The motors stop now, not at the next period.
+        self._side().act(self.now())
+        return reply
+
+    def _transform_publisher(self) -> Callable[[Odometry], None] | None:
+        try:
+            from geometry_msgs.msg import TransformStamped
+            from tf2_msgs.msg import TFMessage
+        except ImportError:
+            self.get_logger().info("tf2_msgs is not installed: /tf is not published")
+            return None
+        publisher = self.create_publisher(TFMessage, "/tf", qos.EVENTS)
+
+        def publish(odometry: Odometry) -> None:
+            transform = TransformStamped(header=odometry.header, child_frame_id=odometry.child_frame_id)
+            position, transform.transform.rotation = odometry.pose.pose.position, odometry.pose.pose.orientation
+            to = transform.transform.translation
+            to.x, to.y, to.z = position.x, position.y, position.z
+            publisher.publish(TFMessage(transforms=[transform]))
+
+        return publish
+
+
+def _trigger(action: Callable[[], Reply]) -> Callable[[Any, Any], Any]:
+    def serve(request: Any, response: Any) -> Any:
+        reply = action()
+        response.success, response.message = reply.accepted, reply.message
+        return response
+
+    return serve

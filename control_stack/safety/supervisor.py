@@ -1,0 +1,198 @@
+"""The supervisor: decides, every control period, what the vehicle is really told.
+
+It stands between any controller and any vehicle, in the vehicle's process, and outlives the controller. It arms,
+takes off, lands and cuts on request; while flying it passes the controller's commands on, and when they stop it
+holds position and then lands by itself. Pure logic: time, state and commands come in, a command goes out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from control_stack.algebra import body_axes, yaw_of
+from control_stack.quadrotor.parameters import GRAVITY, QuadrotorParameters
+from control_stack.safety.events import AIRBORNE, Event, Phase, Reply, Severity
+from control_stack.types import AttitudeThrustCommand, Command, PositionCommand, QuadrotorState
+
+
+@dataclass(frozen=True)
+class SafetyConfig:
+    """Time-outs and speeds of the supervisor.
+
+    Attributes:
+        command_timeout: s without a valid command in flight until the supervisor holds.
+        hold_time: s of holding, still without a command, until it lands.
+        state_timeout: s without a valid state in flight until it descends blind.
+        blind_descent_time: s of blind descent until the motors stop.
+        takeoff_height: m above the take-off point.
+        climb_speed, land_speed: m/s.
+        touchdown_time: s at rest near the ground until it disarms.
+    """
+
+    command_timeout: float = 0.05
+    hold_time: float = 1.0
+    state_timeout: float = 0.3
+    blind_descent_time: float = 4.0
+    takeoff_height: float = 1.0
+    climb_speed: float = 0.7
+    land_speed: float = 0.4
+    touchdown_time: float = 0.3
+
+
+class Supervisor:
+    """One flight's state machine. Call ``update`` once per control period, requests and commands in between."""
+
+    def __init__(self, parameters: QuadrotorParameters, config: SafetyConfig):
+        self._parameters, self._config = parameters, config
+        self.phase = Phase.DISARMED
+        self._events: list[Event] = []
+        self._since = 0.0
+        self._command: Command | None = None
+        self._command_time = -np.inf
+        self._valid_time = -np.inf
+        self._anchor = np.zeros(3)
+        self._yaw = 0.0
+        self._ground = 0.0
+        self._rest_since: float | None = None
+        self._blind_since: float | None = None
+
+    # Requests: answered at once; what follows is told by the phase and by events.
+
+    def arm(self, t: float, state: QuadrotorState) -> Reply:
+        if self.phase is Phase.EMERGENCY:
+            return Reply(False, "emergency is latched: disarm first")
+        if self.phase is not Phase.DISARMED:
+            return Reply(True, "already armed")
+        if not state.valid or not state.is_finite():
+            return Reply(False, "state estimate is not valid")
+        if body_axes(tuple(state.quat_xyzw.tolist()))[2][2] < 0.9:  # type: ignore[arg-type]
+            return Reply(False, "vehicle is tilted more than 25 degrees")
+        self._ground = float(state.position_w[2])
+        self._enter(t, Phase.ARMED, Severity.OK, "armed")
+        return Reply(True, "armed")
+
+    def disarm(self, t: float) -> Reply:
+        if self.phase in AIRBORNE:
+            return Reply(False, f"refused in phase {self.phase.value}: land, or call emergency")
+        self._enter(t, Phase.DISARMED, Severity.OK, "disarmed")
+        return Reply(True, "disarmed")
+
+    def takeoff(self, t: float, state: QuadrotorState) -> Reply:
+        if self.phase is not Phase.ARMED:
+            return Reply(False, f"refused in phase {self.phase.value}: arm first")
+        self._anchor_at(state)
+        self._enter(t, Phase.TAKEOFF, Severity.OK, f"take-off to {self._config.takeoff_height:g} m")
+        return Reply(True, f"taking off to {self._config.takeoff_height:g} m")
+
+    def land(self, t: float, state: QuadrotorState) -> Reply:
+        if self.phase is Phase.LANDING:
+            return Reply(True, "already landing")
+        if self.phase not in AIRBORNE:
+            return Reply(False, f"refused in phase {self.phase.value}: not flying")
+        self._start_landing(t, state, Severity.OK, "landing on request")
+        return Reply(True, "landing")
+
+    def emergency(self, t: float) -> Reply:
+        if self.phase is not Phase.EMERGENCY:
+            self._enter(t, Phase.EMERGENCY, Severity.ERROR, "emergency: motors off until disarmed")
+        return Reply(True, "motors off; disarm to reset")
+
+    def command(self, t: float, command: Command) -> None:
+        """Takes a controller's command, already checked at the boundary, as the newest."""
+        self._command, self._command_time = command, t
+
+    def drain_events(self) -> list[Event]:
+        events, self._events = self._events, []
+        return events
+
+    # The decision.
+
+    def update(self, t: float, state: QuadrotorState) -> Command | None:
+        """What to send now; None means motors off. ``state`` is the newest the vehicle has, however old."""
+        trusted = state.valid and state.is_finite() and t - state.stamp <= self._config.state_timeout
+        if trusted:
+            self._valid_time = t
+        if self.phase in (Phase.DISARMED, Phase.ARMED, Phase.EMERGENCY):
+            return None
+        if not trusted and t - self._valid_time > self._config.state_timeout:
+            return self._blind(t, state)
+        if self._blind_since is not None and trusted:
+            self._blind_since = None
+            self._start_landing(t, state, Severity.WARN, "state is back: landing")
+        if self.phase is Phase.TAKEOFF:
+            return self._takeoff_command(t, state)
+        if self.phase is Phase.FLYING and t - self._command_time > self._config.command_timeout:
+            self._anchor_at(state)
+            self._enter(t, Phase.HOLD, Severity.WARN, "command_timeout: holding position", name="command_timeout")
+        if self.phase is Phase.HOLD:
+            if t - self._command_time <= self._config.command_timeout:
+                self._enter(t, Phase.FLYING, Severity.OK, "commands are back", name="command_recovered")
+            elif t - self._since > self._config.hold_time:
+                self._start_landing(t, state, Severity.ERROR, "no controller: landing")
+        if self.phase is Phase.LANDING:
+            return self._landing_command(t, state)
+        if self.phase is Phase.FLYING:
+            return self._command
+        return PositionCommand(self._anchor, yaw=self._yaw, stamp=t)
+
+    def _takeoff_command(self, t: float, state: QuadrotorState) -> Command:
+        height, speed = self._config.takeoff_height, self._config.climb_speed
+        # Quintic rest-to-rest climb; 1.875 is its ratio of peak to mean speed.
+        duration = max(1.875 * height / speed, 1.0)
+        s = min((t - self._since) / duration, 1.0)
+        climb = s**3 * (10.0 - 15.0 * s + 6.0 * s**2)
+        rate = 30.0 * s**2 * (1.0 - s) ** 2 / duration
+        up = np.array([0.0, 0.0, height])
+        target = self._anchor + climb * up
+        settled = np.linalg.norm(target - state.position_w) < 0.15 and np.linalg.norm(state.velocity_w) < 0.3
+        if s >= 1.0 and (settled or t - self._since > duration + 3.0):
+            self._anchor = target
+            self._command_time = max(self._command_time, t)  # the controller gets one time-out to start
+            self._command = PositionCommand(target, yaw=self._yaw, stamp=t)
+            self._enter(t, Phase.FLYING, Severity.OK, "take-off done: controller flies", name="takeoff_done")
+        return PositionCommand(target, rate * up, yaw=self._yaw, stamp=t)
+
+    def _start_landing(self, t: float, state: QuadrotorState, severity: Severity, message: str) -> None:
+        self._anchor_at(state)
+        self._rest_since = None
+        self._enter(t, Phase.LANDING, severity, message)
+
+    def _landing_command(self, t: float, state: QuadrotorState) -> Command | None:
+        speed = self._config.land_speed
+        # First stop and hold for half a second, then a ramp that ends below the ground so that contact is sure.
+        sink = max(t - self._since - 0.5, 0.0) * speed
+        target = self._anchor - np.array([0.0, 0.0, sink])
+        down = np.array([0.0, 0.0, -speed if sink > 0.0 else 0.0])
+        resting = np.linalg.norm(state.velocity_w) < 0.1 and state.position_w[2] - target[2] > 0.1
+        if not resting:
+            self._rest_since = None
+        elif self._rest_since is None:
+            self._rest_since = t
+        elif t - self._rest_since >= self._config.touchdown_time:
+            self._enter(t, Phase.DISARMED, Severity.OK, "landed and disarmed", name="landed")
+            return None
+        return PositionCommand(target, down, yaw=self._yaw, stamp=t)
+
+    def _blind(self, t: float, state: QuadrotorState) -> Command | None:
+        """Without a position the attitude loop, which the vehicle closes itself, is all that is left."""
+        if self._blind_since is None:
+            self._blind_since = t
+            self._enter(t, Phase.LANDING, Severity.ERROR, "state is lost: descending blind", name="state_timeout")
+        if t - self._blind_since > self._config.blind_descent_time:
+            self._blind_since = None
+            self._enter(t, Phase.EMERGENCY, Severity.ERROR, "blind descent is over: motors off", name="cut")
+            return None
+        half = 0.5 * self._yaw
+        level = np.array([0.0, 0.0, np.sin(half), np.cos(half)])
+        thrust = 0.93 * float(self._parameters.mass) * GRAVITY
+        return AttitudeThrustCommand(level, thrust, stamp=t)
+
+    def _anchor_at(self, state: QuadrotorState) -> None:
+        self._anchor = np.array(state.position_w, dtype=float)
+        self._yaw = float(yaw_of(tuple(state.quat_xyzw.tolist())))  # type: ignore[arg-type]
+
+    def _enter(self, t: float, phase: Phase, severity: Severity, message: str, name: str | None = None) -> None:
+        self.phase, self._since = phase, t
+        self._events.append(Event(t, severity, name or phase.value, message, {"phase": phase.value}))

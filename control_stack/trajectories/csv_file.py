@@ -1,0 +1,123 @@
+"""Trajectories and waypoints from CSV files, refused with file and line number when they cannot be flown."""
+
+from __future__ import annotations
+
+import csv
+import math
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from control_stack.errors import InvalidInput
+from control_stack.trajectories.minimum_snap import MinimumSnap
+from control_stack.trajectories.sampled import SampledTrajectory
+from control_stack.types import Array
+
+_MIN_ROWS = 4
+
+
+def load_csv(path: str | Path) -> SampledTrajectory:
+    """A timed trajectory: columns t (s), x, y, z (m, world), optionally yaw (rad) and vx, vy, vz (m/s).
+
+    Time may start anywhere; the first row is flown at 0 s.
+
+    Raises:
+        InvalidInput: One line with file and line number: a column is missing, unknown or given twice, a value
+        is
+            not a finite number, time does not increase, or there are fewer than 4 rows.
+    """
+    columns, lines = _read(Path(path), ("t", "x", "y", "z"), (("yaw",), ("vx", "vy", "vz")), _MIN_ROWS)
+    times = columns["t"]
+    for i in np.flatnonzero(np.diff(times) <= 0.0)[:1]:
+        raise InvalidInput(
+            f"{path}, line {lines[i + 1]}: time must increase, got {times[i + 1]:g} s after {times[i]:g} s"
+        )
+    velocities = _stack(columns, ("vx", "vy", "vz")) if "vx" in columns else None
+    return SampledTrajectory(
+        times - times[0], _stack(columns, ("x", "y", "z")), velocities, None, columns.get("yaw")
+    )
+
+
+def load_waypoints(
+    path: str | Path, speed: float = 1.0, acceleration: float = 2.0, start: ArrayLike | None = None
+) -> MinimumSnap:
+    """Minimum snap through the rows of a file with columns x, y, z (m, world) and optionally yaw (rad).
+
+    ``start`` (3,) is put before the first row unless it is that point. Errors as ``load_csv``; at least 2
+    rows.
+    """
+    columns, lines = _read(Path(path), ("x", "y", "z"), (("yaw",),), 2)
+    points = _stack(columns, ("x", "y", "z"))
+    for i in np.flatnonzero(np.linalg.norm(np.diff(points, axis=0), axis=1) < 1e-6)[:1]:
+        raise InvalidInput(f"{path}, line {lines[i + 1]}: the same point as the line before")
+    yaws = columns.get("yaw")
+    if start is not None and np.linalg.norm(points[0] - np.asarray(start, dtype=float)) > 1e-3:
+        points = np.concatenate([[start], points])
+        yaws = None if yaws is None else np.concatenate([yaws[:1], yaws])
+    return MinimumSnap(points, yaws, speed=speed, acceleration=acceleration)
+
+
+def _stack(columns: dict[str, Array], names: tuple[str, ...]) -> Array:
+    return np.stack([columns[name] for name in names], axis=-1)
+
+
+def _read(
+    path: Path, required: tuple[str, ...], optional: tuple[tuple[str, ...], ...], min_rows: int
+) -> tuple[dict[str, Array], list[int]]:
+    """Columns by name and the line number of each row. Blank lines and lines that start with # are skipped."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.reader(file)
+            rows = [(reader.line_num, [cell.strip() for cell in row]) for row in reader]
+    except FileNotFoundError:
+        raise InvalidInput(f"trajectory file {path} does not exist") from None
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InvalidInput(f"{path}: cannot be read as CSV text: {error}") from None
+    rows = [(n, row) for n, row in rows if any(row) and not row[0].startswith("#")]
+    expected = f"expected columns {','.join(required)}" + "".join(
+        f"[,{','.join(group)}]" for group in optional
+    )
+    if not rows:
+        raise InvalidInput(f"{path}, line 1: the file is empty; {expected}")
+    line, header = rows.pop(0)
+    _check_header(f"{path}, line {line}", header, required, optional, expected)
+    values = np.empty((len(rows), len(header)))
+    for i, (number, row) in enumerate(rows):
+        if len(row) != len(header):
+            raise InvalidInput(f"{path}, line {number}: {len(row)} values in {len(header)} columns")
+        for j, (name, cell) in enumerate(zip(header, row, strict=True)):
+            values[i, j] = _number(cell, f"{path}, line {number}: {name}")
+    if len(rows) < min_rows:
+        last = rows[-1][0] if rows else line
+        raise InvalidInput(f"{path}, line {last}: {len(rows)} rows of values, at least {min_rows} are needed")
+    return dict(zip(header, values.T, strict=True)), [number for number, _ in rows]
+
+
+def _check_header(
+    place: str,
+    header: list[str],
+    required: tuple[str, ...],
+    optional: tuple[tuple[str, ...], ...],
+    expected: str,
+) -> None:
+    known = {*required, *(name for group in optional for name in group)}
+    for name in header:
+        if name not in known:
+            raise InvalidInput(f"{place}: unknown column '{name}'; {expected}")
+        if header.count(name) > 1:
+            raise InvalidInput(f"{place}: column '{name}' is given twice")
+    wanted = [*required, *(n for group in optional if set(group) & set(header) for n in group)]
+    missing = [name for name in wanted if name not in header]
+    if missing:
+        raise InvalidInput(f"{place}: column '{missing[0]}' is missing; {expected}")
+
+
+def _number(cell: str, place: str) -> float:
+    try:
+        value = float(cell)
+    except ValueError:
+        raise InvalidInput(f"{place} is '{cell}', not a number") from None
+    if not math.isfinite(value):
+        raise InvalidInput(f"{place} is {cell}, not a finite number")
+    return value

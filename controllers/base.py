@@ -1,0 +1,42 @@
+"""What every controller has in common, so that one of your own is its law and nothing else."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from control_stack.errors import IncompatibleLevels
+from control_stack.protocols import ControllerSpec, ControlResult
+from control_stack.quadrotor.parameters import QuadrotorParameters
+from control_stack.types import CommandLevel
+
+
+class BaseController:
+    """Derive, set ``levels`` (best first), write ``__call__``. Without a ``name`` the class name is used.
+
+    Attributes:
+        parameters: Of the vehicle to be flown.
+        level: The command level to emit: one of ``levels`` that the vehicle accepts.
+        rate_hz: Rate at which it is called.
+        last_result: How the last call went; replace it where there is something to say.
+    """
+
+    name: ClassVar[str] = ""
+    levels: ClassVar[tuple[CommandLevel, ...]] = ()
+    needs: ClassVar[tuple[str, ...]] = ()
+    warm_up: ClassVar[int] = 10
+
+    def __init__(self, parameters: QuadrotorParameters, level: CommandLevel, rate_hz: float = 100.0):
+        self.parameters, self.level, self.rate_hz = parameters, level, rate_hz
+        self.last_result = ControlResult()
+        if level not in self.levels:
+            raise IncompatibleLevels(
+                self.spec.name, [offered.value for offered in self.levels], parameters.name, [level.value]
+            )
+
+    @property
+    def spec(self) -> ControllerSpec:
+        name = self.name or type(self).__name__
+        return ControllerSpec(name, self.levels, self.rate_hz, self.needs, self.warm_up)
+
+    def reset(self) -> None:
+        """Forget the past. Nothing to forget unless the law keeps something."""

@@ -1,0 +1,117 @@
+"""Start a simulated vehicle and its controller: ros2 launch control_stack fly.launch.py.
+
+What gets started is decided by plain functions on plain data; launch is imported only where the
+description is built, so that the decisions are tested on machines without a ROS installation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+PACKAGE = "control_stack"
+FROM_FILE = "from_params_file"  # leaves the value to params_file, for files of the user's own
+
+
+class Argument(NamedTuple):
+    """One launch argument; no choices means free text."""
+
+    name: str
+    default: str
+    description: str
+    choices: tuple[str, ...] = ()
+
+
+class NodeSpec(NamedTuple):
+    """One process: an executable of this package, and the parameters that arguments decide."""
+
+    executable: str
+    namespace: str
+    parameters: Mapping[str, Any]
+    params_file: str
+    ends_launch: bool
+
+
+def arguments(default_params_file: Any = "config/fly.yaml") -> tuple[Argument, ...]:
+    """All launch arguments; the default file is an argument because only ROS knows the share folder."""
+    return (
+        Argument("backend", "sim", "what flies; hardware drivers add their own names", ("sim",)),
+        Argument(
+            "controller",
+            "geometric",
+            f"control law; {FROM_FILE} keeps the one in params_file, which may be a file of yours",
+            ("geometric", "lqr", FROM_FILE),
+        ),
+        Argument(
+            "vehicle",
+            "crazyflie",
+            f"vehicle description; {FROM_FILE} keeps the one in params_file, which may be a YAML of yours",
+            ("crazyflie", "racer", "x500", FROM_FILE),
+        ),
+        Argument("namespace", "", "prefix of every topic and service, one per vehicle; empty for none"),
+        Argument("params_file", default_params_file, "ROS parameter file for both nodes"),
+        Argument("use_sim_time", "true", "let the controller follow /clock", ("true", "false")),
+    )
+
+
+def composition(values: Mapping[str, str]) -> tuple[NodeSpec, ...]:
+    """The processes for one set of argument values.
+
+    Args:
+        values: argument name -> text, complete.
+
+    Returns:
+        The vehicle's process, then the controller's. The launch ends with the vehicle's process: that
+        one owns the safety layer and outlives any controller.
+    """
+    chosen = {name: values[name] for name in ("controller", "vehicle") if values[name] != FROM_FILE}
+    vehicle = {name: chosen[name] for name in ("vehicle",) if name in chosen}
+    follow_clock = {"use_sim_time": values["use_sim_time"] == "true"}
+    common = {"namespace": values["namespace"], "params_file": values["params_file"]}
+    owners = {"sim": "sim_node"}
+    return (
+        # The simulator makes /clock, so it never follows it.
+        NodeSpec(owners[values["backend"]], parameters=vehicle, ends_launch=True, **common),
+        NodeSpec("controller_node", parameters={**chosen, **follow_clock}, ends_launch=False, **common),
+    )
+
+
+def generate_launch_description() -> Any:
+    """Entry point for `ros2 launch`."""
+    from launch import LaunchDescription
+    from launch.actions import DeclareLaunchArgument, OpaqueFunction, Shutdown
+    from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
+    from launch_ros.actions import Node
+    from launch_ros.parameter_descriptions import ParameterFile
+    from launch_ros.substitutions import FindPackageShare
+
+    declared = arguments(PathJoinSubstitution([FindPackageShare(PACKAGE), "config", "fly.yaml"]))
+
+    def start(context: Any) -> list[Any]:
+        values = {argument.name: LaunchConfiguration(argument.name).perform(context) for argument in declared}
+        return [
+            Node(
+                package=PACKAGE,
+                executable=spec.executable,
+                namespace=spec.namespace,
+                parameters=[ParameterFile(spec.params_file), dict(spec.parameters)],
+                output="screen",
+                on_exit=Shutdown() if spec.ends_launch else None,
+            )
+            for spec in composition(values)
+        ]
+
+    return LaunchDescription(
+        [
+            *(
+                DeclareLaunchArgument(
+                    argument.name,
+                    default_value=argument.default,
+                    description=argument.description,
+                    choices=list(argument.choices) or None,
+                )
+                for argument in declared
+            ),
+            OpaqueFunction(function=start),
+        ]
+    )

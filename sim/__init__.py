@@ -1,0 +1,1 @@
+"""Simulated vehicles behind the Vehicle protocol: an analytic quadrotor, a PyBullet one, wind and sensors."""

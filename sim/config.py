@@ -1,0 +1,54 @@
+"""What a simulation is made of, as frozen dataclasses that are saved with the run."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Literal
+
+from control_stack.errors import InvalidInput
+from sim.sensors import SensorConfig
+from sim.wind import WindConfig
+
+
+@dataclass(frozen=True)
+class SimulationConfig:
+    """One vehicle's simulation.
+
+    Attributes:
+        physics_rate_hz: Steps of the physics and of the vehicle's inner loops per second.
+        control_rate_hz: Rate at which commands are expected; divides physics_rate_hz.
+        seed: Of gusts and sensor noise; equal seeds give equal flights.
+        wind, sensors: See ``sim.wind`` and ``sim.sensors``.
+        position_w: (3,) start of the centre of mass, m; None stands on the ground at the origin.
+        yaw: Heading at the start, rad.
+        pose_source: "internal" measures the pose by itself; "external" takes it from ``external_pose``.
+    """
+
+    physics_rate_hz: float = 1000.0
+    control_rate_hz: float = 100.0
+    seed: int = 0
+    wind: WindConfig = field(default_factory=WindConfig)
+    sensors: SensorConfig = field(default_factory=SensorConfig)
+    position_w: tuple[float, float, float] | None = None
+    yaw: float = 0.0
+    pose_source: Literal["internal", "external"] = "internal"
+
+    def __post_init__(self) -> None:
+        for name in ("physics_rate_hz", "control_rate_hz"):
+            rate = getattr(self, name)
+            if not (math.isfinite(rate) and rate > 0.0):
+                raise InvalidInput(f"{name} must be positive, got {rate:g}")
+        ratio = self.physics_rate_hz / self.control_rate_hz
+        if ratio < 1.0 or abs(ratio - round(ratio)) > 1e-9:
+            raise InvalidInput(
+                f"physics_rate_hz must be a whole multiple of control_rate_hz, got {self.physics_rate_hz:g} and "
+                f"{self.control_rate_hz:g}"
+            )
+        if self.pose_source not in ("internal", "external"):
+            raise InvalidInput(f"pose_source must be 'internal' or 'external', got '{self.pose_source}'")
+        start = (self.yaw, *(self.position_w or ()))
+        if not all(math.isfinite(v) for v in start) or len(start) not in (1, 4):
+            raise InvalidInput(f"position_w needs three finite values and yaw one, got {self.position_w}, {self.yaw}")
+        if self.seed < 0:
+            raise InvalidInput(f"seed must not be negative, got {self.seed}")
