@@ -21,7 +21,7 @@ BATCH = 4096
 
 
 def _states(seed: int, count: int) -> QuadrotorState:
-    """States near flight: positions within 0.3 m, tilts within about 20 degrees. No rotor speeds, as on hardware."""
+    """States near flight: positions within 0.3 m, tilts within about 20 degrees."""
     random = np.random.default_rng(seed)
     quat = np.array([0.0, 0.0, 0.0, 1.0]) + 0.1 * random.standard_normal((count, 4))
     return QuadrotorState(

@@ -1,17 +1,18 @@
 """The log of a flight: one MCAP file of ROS 2 messages (CDR) that Foxglove and rosbag2 open. Needs no ROS.
 
-Messages are serialised by rosbags' type store and stored by the mcap writer: one bare file, indexed even when the
-flight ends in an exception, and written out once per second of log time, so that a killed process loses at most
-its last second. ``record.read_flight`` reads such a file up to the cut; ``record.recover_flight`` completes it.
+Messages are serialised by rosbags' type store and stored by the mcap writer: one bare file, indexed even when
+the flight ends in an exception, and written out once per second of log time, so that a killed process loses
+at most its last second. ``record.read_flight`` reads such a file up to the cut, ``record.recover_flight``
+completes it. (rosbags' own writer would leave no index after an exception, and up to 1 MiB unwritten.)
 
 Topic types, the namespace in front being the caller's:
 
-    odom              nav_msgs/Odometry               state; twist in base_link; pose covariance[0] = -1: not valid
+    odom              nav_msgs/Odometry               twist in base_link; pose covariance[0] -1 if not valid
     actuators/command sensor_msgs/JointState          what the vehicle was told, laid out by ``ros_layout``
     joint_states      sensor_msgs/JointState          rotor_0..3, velocity in rad/s
-    reference         trajectory_msgs/MultiDOFJointTrajectory, one point: position, velocity, acceleration, yaw
+    reference         trajectory_msgs/MultiDOFJointTrajectory, one point: position to acceleration, yaw
     wind              geometry_msgs/Vector3Stamped    m/s, world
-    /diagnostics      diagnostic_msgs/DiagnosticArray events, named "event/<name>"
+    /diagnostics      diagnostic_msgs/DiagnosticArray   events, named "event/<name>"
     /clock            rosgraph_msgs/Clock
 """
 
@@ -200,6 +201,7 @@ class FlightLog:
         self.write("/diagnostics", "diagnostic_msgs/msg/DiagnosticArray", t, array)
 
     def clock(self, t: float) -> None:
+        """The vehicle's clock."""
         self.write(
             "/clock", "rosgraph_msgs/msg/Clock", t, self._types["rosgraph_msgs/msg/Clock"](self._time(t))
         )

@@ -1,4 +1,4 @@
-"""The picture of a flight: path, errors, height and rotor speeds on one page. Matplotlib is imported on first use."""
+"""The picture of a flight: path, errors, height and rotor speeds on one page. Imports Matplotlib to draw."""
 
 from __future__ import annotations
 
@@ -42,6 +42,7 @@ def flight_picture(
     *,
     subtitle: str = "",
     rotor_limits: tuple[float, float] | None = None,
+    interval: tuple[float, float] | None = None,
 ) -> Path:
     """Draws a flight into a PNG of 1400 x 900 pixels.
 
@@ -54,6 +55,7 @@ def flight_picture(
         title: First line, e.g. the vehicle and what it flew.
         subtitle: Second line, e.g. controller, simulator and figures.
         rotor_limits: Lowest and highest rotor speed of the vehicle, rad/s, drawn as lines.
+        interval: Over which the RMSE is taken and drawn, s; by default the whole phase "flying".
 
     Raises:
         InvalidInput: There is nothing to draw.
@@ -82,7 +84,7 @@ def flight_picture(
         _style(axes)
         _shade_phases(axes, record)
         _mark_alarms(axes, record)
-    _draw_error(error, record)
+    _draw_error(error, record, interval)
     _draw_height(height, record)
     _draw_rotors(rotors, record, rotor_limits)
     _name_phases(error, record)
@@ -146,7 +148,7 @@ def _mark_alarms(axes: Any, record: FlightRecord) -> None:
 
 
 def _name_phases(axes: Any, record: FlightRecord) -> None:
-    """Names at the foot of the top panel where the phase is long enough for its name; alarms beside their lines."""
+    """Names of phases at the foot of the top panel, where they fit; those of alarms beside their lines."""
     total = record.t[-1] - record.t[0]
     for phase, start, stop in record.phases():
         name = _PHASE_NAMES.get(phase, phase.value)
@@ -168,6 +170,7 @@ def _name_phases(axes: Any, record: FlightRecord) -> None:
             xycoords=("data", "axes fraction"),
             fontsize=10,
             color=_RED,
+            bbox={"facecolor": "white", "alpha": 0.75, "linewidth": 0, "pad": 1.0},
         )
 
 
@@ -217,7 +220,7 @@ def _draw_path(axes: Any, record: FlightRecord) -> None:
     axes.legend(ncol=4, fontsize=11, frameon=False, loc="upper center", bbox_to_anchor=(0.53, 0.94))
 
 
-def _draw_error(axes: Any, record: FlightRecord) -> None:
+def _draw_error(axes: Any, record: FlightRecord, interval: tuple[float, float] | None) -> None:
     error = 100.0 * (record.position_w - _reference_at(record))
     flight = record.interval(Phase.FLYING)
     if flight is not None:
@@ -225,12 +228,14 @@ def _draw_error(axes: Any, record: FlightRecord) -> None:
     for k, name in enumerate("xyz"):
         axes.plot(record.t, error[:, k], color=_AXIS_COLOURS[k], linewidth=1.2, label=name)
     axes.plot(record.t, np.linalg.norm(error, axis=1), color=_INK, linewidth=1.8, label="norm")
-    inside = np.isfinite(error).all(axis=1)
-    if inside.any():
-        rmse = tracking_metrics(record.t[inside], error[inside], np.zeros_like(error[inside]))[
-            "position_rmse_m"
-        ]
-        axes.axhline(rmse, color=_INK, linewidth=1.0, linestyle=(0, (4, 3)), label=f"RMSE {rmse:.1f} cm")
+    counted = np.isfinite(error).all(axis=1)
+    if interval is not None:
+        counted &= (record.t >= interval[0]) & (record.t < interval[1])
+    if counted.any():
+        times, values = record.t[counted], error[counted]
+        rmse = tracking_metrics(times, values, np.zeros_like(values))["position_rmse_m"]
+        style = {"color": _INK, "linewidth": 1.2, "linestyle": (0, (4, 3))}
+        axes.plot(times[[0, -1]], [rmse, rmse], label=f"RMSE {rmse:.1f} cm", **style)
     _label(axes, "position error [cm]")
     _legend(axes, 5)
 

@@ -6,6 +6,7 @@ import struct
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,16 @@ from control_stack.safety.events import Event, Phase, Severity
 from control_stack.types import Array, CommandLevel
 
 
-def _empty(*columns: int) -> Any:
-    return field(default_factory=lambda: np.zeros((0, *columns)))
+def _no_scalars() -> Array:
+    return np.zeros(0)
+
+
+def _no_vectors() -> Array:
+    return np.zeros((0, 3))
+
+
+def _no_fours() -> Array:
+    return np.zeros((0, 4))
 
 
 @dataclass(frozen=True)
@@ -29,39 +38,40 @@ class FlightRecord:
     """What a log says of one vehicle. Each stream has its own times, s: that of the log, the state its stamp.
 
     Attributes:
-        t: (n,) with position_w (n, 3) m, velocity_w (n, 3) m/s, quat_xyzw (n, 4), omega_b (n, 3) rad/s, valid (n,).
+        t: (n,) with position_w (n, 3) m, velocity_w (n, 3) m/s, quat_xyzw (n, 4), omega_b (n, 3) rad/s and
+            valid (n,).
         rotor_t, rotor_speed: (r,), (r, 4) rad/s, measured.
         commands: Per level that occurs, times (c,) and columns (c, k) as in ``laws.cascade.command_columns``.
-        reference_t: (m,) with reference_position (m, 3) m, reference_velocity (m, 3) m/s, reference_acceleration
-            (m, 3) m/s^2, reference_yaw (m,) rad in (-pi, pi].
+        reference_t: (m,) with reference_position (m, 3) m, reference_velocity (m, 3) m/s,
+            reference_acceleration (m, 3) m/s^2 and reference_yaw (m,) rad in (-pi, pi].
         wind_t, wind_w: (w,), (w, 3) m/s.
         events: In order of time.
         truncated: The file ends before its index: its writer was killed. What precedes the cut is all here.
         skipped: Messages on known topics that could not be understood.
     """
 
-    t: Array = _empty()
-    position_w: Array = _empty(3)
-    velocity_w: Array = _empty(3)
-    quat_xyzw: Array = _empty(4)
-    omega_b: Array = _empty(3)
+    t: Array = field(default_factory=_no_scalars)
+    position_w: Array = field(default_factory=_no_vectors)
+    velocity_w: Array = field(default_factory=_no_vectors)
+    quat_xyzw: Array = field(default_factory=_no_fours)
+    omega_b: Array = field(default_factory=_no_vectors)
     valid: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=bool))
-    rotor_t: Array = _empty()
-    rotor_speed: Array = _empty(4)
+    rotor_t: Array = field(default_factory=_no_scalars)
+    rotor_speed: Array = field(default_factory=_no_fours)
     commands: dict[CommandLevel, tuple[Array, Array]] = field(default_factory=dict)
-    reference_t: Array = _empty()
-    reference_position: Array = _empty(3)
-    reference_velocity: Array = _empty(3)
-    reference_acceleration: Array = _empty(3)
-    reference_yaw: Array = _empty()
-    wind_t: Array = _empty()
-    wind_w: Array = _empty(3)
+    reference_t: Array = field(default_factory=_no_scalars)
+    reference_position: Array = field(default_factory=_no_vectors)
+    reference_velocity: Array = field(default_factory=_no_vectors)
+    reference_acceleration: Array = field(default_factory=_no_vectors)
+    reference_yaw: Array = field(default_factory=_no_scalars)
+    wind_t: Array = field(default_factory=_no_scalars)
+    wind_w: Array = field(default_factory=_no_vectors)
     events: list[Event] = field(default_factory=list)
     truncated: bool = False
     skipped: int = 0
 
     def phases(self) -> list[tuple[Phase, float, float]]:
-        """(phase, start, end) s, in order, from the events that carry a "phase"; the last ends with the record."""
+        """(phase, start, end) s, in order, from events that carry a "phase"; the last lasts to the end."""
         marks: list[tuple[float, Phase]] = []
         for event in self.events:
             if event.values.get("phase") in {p.value for p in Phase}:
@@ -110,17 +120,18 @@ def read_flight(path: str | Path, namespace: str = "", states: str = "odom") -> 
 
 
 def recover_flight(path: str | Path, out: str | Path) -> int:
-    """Rewrites a log whose writer was killed as a complete, indexed one for other programs; returns its messages.
+    """Rewrites a log whose writer was killed as a complete, indexed one; returns the number of messages.
 
-    rosbags and rosbag2 refuse a file without an index, and so does mcap's seeking reader.
+    rosbags refuses a file without an index, and so does mcap's seeking reader.
 
     Raises:
         InvalidInput: ``path`` is no MCAP log, or ``out`` exists.
     """
     count = 0
-    messages = _Messages(Path(path))
+    messages = iter(_Messages(Path(path)))
+    first = list(islice(messages, 1))  # before ``out`` is made: what is no log leaves nothing behind
     with FlightLog(out) as log:
-        for topic, msgtype, t, data in messages:
+        for topic, msgtype, t, data in chain(first, messages):
             log.raw(topic, msgtype, t, data)
             count += 1
     return count

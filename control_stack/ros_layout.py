@@ -6,7 +6,8 @@
     ctbr      rate_x, rate_y, rate_z     velocity  rad/s, FLU          thrust  effort  N
     attitude  quat_x .. quat_w           position  body to world       thrust  effort  N
               rate_x, rate_y, rate_z     velocity  rad/s, feed-forward, may be left out
-    velocity  x, y, z                    velocity  m/s, world          yaw     position rad, velocity rad/s (optional)
+    velocity  x, y, z                    velocity  m/s, world
+              yaw                        position  rad; velocity rad/s (optional)
     position  x, y, z                    position  m, world; velocity m/s, feed-forward (optional)
               yaw                        position  rad
 
@@ -101,8 +102,8 @@ def command_from_fields(
     ``boundary.check_command``.
 
     Raises:
-        InputRejected: "level" unknown or not for a quadrotor; "names" unknown, missing or twice; "shape" of an
-            array neither empty nor as long as ``names``; "nan" where a value is needed.
+        InputRejected: "level" unknown or not for a quadrotor; "names" unknown, missing or twice; "shape" of
+            an array neither empty nor as long as ``names``; "nan" where a value is needed.
     """
     level = _level(level_text)
     place = {name: i for i, name in enumerate(names)}

@@ -1,4 +1,4 @@
-"""The folder that every run leaves behind: resolved configuration, where the code came from, summary, artefacts."""
+"""The folder that every run leaves behind: resolved configuration, provenance, summary, artefacts."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class RunFolder:
         return self.path / name
 
     def write_config(self, config: Any) -> Path:
-        """Writes config.yaml: the resolved configuration, a mapping or a dataclass of plain values and arrays."""
+        """Writes config.yaml: the resolved configuration, a mapping or dataclass of values and arrays."""
         text = yaml.safe_dump(plain(config), sort_keys=False, allow_unicode=True)
         return _replace(self.file("config.yaml"), text)
 
@@ -82,7 +82,7 @@ def plain(value: Any) -> Any:
     """Nested dicts, lists and scalars of a configuration or result, ready for YAML and JSON.
 
     Raises:
-        InvalidInput: Something inside is none of: mapping, dataclass, sequence, array, enum, path, scalar, None.
+        InvalidInput: Something inside is no mapping, dataclass, sequence, array, enum, path, scalar or None.
     """
     if value is None or type(value) in (bool, int, float, str):
         return value
@@ -113,8 +113,8 @@ def provenance() -> dict[str, Any]:
 def git_revision() -> str:
     """Short hash of the commit that this package is run from, "-dirty" added when tracked files have changed.
 
-    "unknown" when it is not run from a checkout of its own: a wheel in a virtual environment that happens to lie
-    in someone else's repository is not tracked there, so that repository's hash is not reported.
+    "unknown" when it is not run from a checkout of its own: a wheel in a virtual environment that happens to
+    lie in someone else's repository is not tracked there, so that repository's hash is not reported.
     """
     return _revision_at(Path(__file__).resolve().parent)
 
@@ -139,7 +139,7 @@ def _revision_at(folder: Path) -> str:
 
 
 def versions() -> dict[str, str]:
-    """Python and the installed packages that can change a result, read from their metadata without importing."""
+    """Python and the installed packages that can change a result, from their metadata, without importing."""
     found = {"python": platform.python_version()}
     for name, distributions in _PACKAGES.items():
         for distribution in distributions:
@@ -152,7 +152,7 @@ def versions() -> dict[str, str]:
 
 
 def machine() -> dict[str, Any]:
-    """CPU model, cores (of the machine, and those this process may use), architecture and system; nothing personal."""
+    """CPU model, cores (all, and those this process may use), architecture and system; nothing personal."""
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return {
         "cpu": _cpu_model(),

@@ -23,7 +23,7 @@ _COMPARE: dict[str, Callable[[float, float], bool]] = {
 
 
 def number(value: Any) -> str:
-    """A number with four significant digits, without needless exponents; other values as text, None as "-"."""
+    """A float with four significant digits, without needless exponent; others as text, None as "-"."""
     if value is None:
         return "-"
     if isinstance(value, bool):
@@ -108,10 +108,10 @@ class BenchRow:
 def bench_report(
     rows: Sequence[BenchRow], path: str | Path | None, seed: int | None, stream: TextIO | None = None
 ) -> dict[str, Any]:
-    """Prints the rows as a table and writes them with seed, versions, revision and machine to ``path`` (or nowhere).
+    """Prints the rows as a table and writes them to ``path`` (None: nowhere) with seed and provenance.
 
-    The file is {"rows": [{test, metric, value, unit, target, peer, holds}], "seed", "git_revision", "versions",
-    "machine"}; the same is returned.
+    The file is {"rows": [{test, metric, value, unit, target, peer, holds}], "seed", "git_revision",
+    "versions", "machine"}; the same is returned.
     """
     report: dict[str, Any] = {
         "rows": [{**asdict(row), "holds": row.holds} for row in rows],

@@ -35,6 +35,7 @@ class BaseController:
 
     @property
     def spec(self) -> ControllerSpec:
+        """What it offers, from the class attributes."""
         name = self.name or type(self).__name__
         return ControllerSpec(name, self.levels, self.rate_hz, self.needs, self.warm_up)
 

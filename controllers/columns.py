@@ -37,7 +37,7 @@ def scalar(value: Any) -> Any:
 
 
 def array_of(columns: Columns) -> Array:
-    """The inverse of ``components``; floats and arrays may be mixed (a component that no batch entry changes)."""
+    """The inverse of ``components``; floats and arrays may be mixed in a batch."""
     if type(columns[0]) is float:
         return np.array(columns)
     return np.stack(np.broadcast_arrays(*columns), axis=-1)

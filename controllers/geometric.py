@@ -1,4 +1,4 @@
-"""Geometric tracking on SE(3) (Lee, Leok, McClamroch 2010, CDC), down to rotor speeds, body rates or attitude."""
+"""Geometric tracking on SE(3) (Lee, Leok, McClamroch 2010, CDC) by rotor speeds, body rates or attitude."""
 
 from __future__ import annotations
 
@@ -53,6 +53,7 @@ class GeometricController(BaseController):
         self._rotors.reset()
 
     def __call__(self, t: float, state: QuadrotorState, reference: Reference) -> Command:
+        """Command of this controller's level; ``t`` is not used."""
         x = state_columns(state)
         velocity = components(reference.velocity_w)
         acceleration = add(components(reference.acceleration_w), self._drag_acceleration(x[6:10], velocity))

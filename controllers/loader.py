@@ -134,8 +134,8 @@ def _check_interface(found: Any, path: Path) -> None:
         missing.append("__call__")
     if missing:
         raise InvalidInput(
-            f"{path}: {found.__name__} has no {', '.join(missing)}: derive it from
-            controllers.base.BaseController"
+            f"{path}: {found.__name__} has no {', '.join(missing)}: "
+            "derive it from controllers.base.BaseController"
         )
     levels = found.levels
     if (

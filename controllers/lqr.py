@@ -1,4 +1,4 @@
-"""Linear-quadratic hover: the optimal linear law about the trim, as a controller and as a truth to test against."""
+"""Linear-quadratic hover: the optimal linear law about trim, a controller and a truth to test by."""
 
 from __future__ import annotations
 
@@ -121,6 +121,7 @@ class LqrController(BaseController):
         self._rotors.reset()
 
     def __call__(self, t: float, state: QuadrotorState, reference: Reference) -> Command:
+        """Rotor speeds; ``t`` is not used."""
         speed = self._rotors.observe(state)
         wanted = self.hover - self.error(state, reference, speed) @ self.gain.T
         command = self._rotors.command_for(components(wanted), self._response)
@@ -128,7 +129,7 @@ class LqrController(BaseController):
         return RotorCommand(array_of(command), state.stamp)
 
     def error(self, state: QuadrotorState, reference: Reference, speed: Any) -> Array:
-        """(..., 16) state minus reference in the coordinates of ``linearise_hover``, seen from the heading."""
+        """(..., 16) state minus reference in coordinates of ``linearise_hover``, seen from the heading."""
         x = state_columns(state)
         yaw = scalar(reference.yaw)
         c, s = cos(yaw), sin(yaw)

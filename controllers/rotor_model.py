@@ -9,10 +9,10 @@ from control_stack.quadrotor.parameters import QuadrotorParameters
 from control_stack.types import QuadrotorState
 from controllers.columns import Columns, components
 
-# Per call, of the difference between measured and modelled speed. Small, because lead compensation on a
-# measurement that comes one period late rings; enough to be right 0.1 s after hand-over from whoever flew
-# before.
-_CORRECTION = 0.1
+# Per call, of the difference between measured and modelled speed. Lead compensation multiplies the noise of
+# what it acts on, so less is smoother; but hand-over from another controller leaves the model wrong, so none
+# is too little.
+_CORRECTION = 0.2
 
 
 class RotorModel:

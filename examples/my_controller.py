@@ -13,6 +13,7 @@ class MyController(BaseController):
     levels = (CommandLevel.ATTITUDE,)
 
     def __call__(self, t, state, reference):
+        """Tilt towards the error, carry the weight."""
         error = reference.position_w - state.position_w
         drift = reference.velocity_w - state.velocity_w
         push = np.clip(6.0 * error + 4.0 * drift + reference.acceleration_w, -4.0, 4.0)

@@ -62,8 +62,13 @@ if [ "$(torch_version)" != "$(cat "$venv/.torch" 2> /dev/null || true)" ]; then
 fi
 
 install() {
-    "$venv/bin/python" -m pip install -qq --disable-pip-version-check -c "$constraints" "$@" ||
-        { echo "setup: pip failed (its messages are above); run the same command again to retry" >&2; exit 1; }
+    # pip also calls a clash among packages outside .venv an error: its words are shown when it fails.
+    if ! "$venv/bin/python" -m pip install -qq --disable-pip-version-check -c "$constraints" "$@" \
+        2> "$venv/.pip-errors"; then
+        cat "$venv/.pip-errors" >&2
+        echo "setup: pip failed, see above; the same command again retries" >&2
+        exit 1
+    fi
 }
 
 install pip setuptools

@@ -1,4 +1,4 @@
-"""The analytic simulator: the core's equations of motion, RK4 at physics rate, as compiled CasADi functions."""
+"""The analytic simulator: the core's equations of motion, RK4 at physics rate, compiled by CasADi."""
 
 from __future__ import annotations
 
@@ -26,7 +26,11 @@ def loops_function(loops: InnerLoops, level: CommandLevel) -> Any:
     x is of the composite centre of mass, which lies ``offset`` (m, body) from the point the loops control.
     """
     ca = import_casadi()
-    x, c, offset = ca.SX.sym("x", STATE_SIZE), ca.SX.sym("command", COMMAND_SIZE[level]), ca.SX.sym("offset", 3)
+    x, c, offset = (
+        ca.SX.sym("x", STATE_SIZE),
+        ca.SX.sym("command", COMMAND_SIZE[level]),
+        ca.SX.sym("offset", 3),
+    )
     at, r = _components(x), _components(offset)
     position = subtract(at[0:3], rotate(at[6:10], r))  # type: ignore[arg-type]
     velocity = subtract(at[3:6], rotate(at[6:10], cross(at[10:13], r)))  # type: ignore[arg-type]
@@ -35,19 +39,24 @@ def loops_function(loops: InnerLoops, level: CommandLevel) -> Any:
 
 
 def ground_step_function(dt: float) -> Any:
-    """As ``step_function``, on flat ground, with one more input: the height of the centre of mass on its legs, m."""
+    """As ``step_function`` on flat ground, with one more input: leg height below the centre of mass, m."""
     ca = import_casadi()
     x, u, leg = ca.SX.sym("x", STATE_SIZE), ca.SX.sym("u", INPUT_SIZE), ca.SX.sym("leg_height")
     d, p = ca.SX.sym("disturbance", DISTURBANCE_SIZE), ca.SX.sym("airframe", AIRFRAME_SIZE)
     airframe = airframe_from_columns(p)
     y = rk4_step(
-        _components(x), _components(u), airframe, dt, _components(d), lambda s: ground_contact(s, airframe, leg)
+        _components(x),
+        _components(u),
+        airframe,
+        dt,
+        _components(d),
+        lambda s: ground_contact(s, airframe, leg),
     )
     return ca.Function("quadrotor_ground_step", [x, u, d, p, leg], [ca.cse(ca.vertcat(*y))])
 
 
 class AnalyticQuadrotor(SimulatedQuadrotor):
-    """Rigid body, rotors and ground contact as ``control_stack.quadrotor`` has them. Needs CasADi, no compiler."""
+    """Rigid body, rotors and ground contact of ``control_stack.quadrotor``. Needs CasADi, no compiler."""
 
     def _open(self) -> None:
         self._state, self._next = np.zeros(STATE_SIZE), np.zeros(STATE_SIZE)
@@ -60,15 +69,19 @@ class AnalyticQuadrotor(SimulatedQuadrotor):
         self._touch = self._bind(ground_step_function(self.physics_dt), (*plant, self._leg), self._next)
         self._inputs = {level: np.zeros(COMMAND_SIZE[level]) for level in LEVELS}
         self._loops = {
-            level: self._bind(loops_function(self.loops, level), (self._state, self._inputs[level], self._shift), self._rotors)
+            level: self._bind(
+                loops_function(self.loops, level),
+                (self._state, self._inputs[level], self._shift),
+                self._rotors,
+            )
             for level in LEVELS
         }
 
     def _bind(self, function: Any, inputs: tuple[Array, ...], output: Array) -> Any:
         buffer, trigger = function.buffer()
         for i, array in enumerate(inputs):
-            buffer.set_arg(i, memoryview(array))
-        buffer.set_res(0, memoryview(output))
+            buffer.set_arg(i, array.data)
+        buffer.set_res(0, output.data)
         self._buffers.append((function, buffer))  # the trigger does not keep them alive
         return trigger
 
@@ -99,12 +112,10 @@ class AnalyticQuadrotor(SimulatedQuadrotor):
             self._disturbed[0:3] = wind
             if loops is not None:
                 loops()
-            # Contact costs four times what flight does, and is exactly nothing while no foot can reach the ground.
+            # Contact costs four times what flight does, and is exactly zero while no foot reaches the ground.
             if x[2] > self._reach + 0.01 + 2.0 * dt * abs(x[5]):
                 self._fly()
             else:
                 self._touch()
             x[:] = path[k] = y
         return path
-
-

@@ -1,4 +1,4 @@
-"""The PyBullet simulator: Bullet integrates the body and its contacts, the core gives rotors, wrench and drag.
+"""The PyBullet simulator: Bullet integrates the body and its contacts, the core the forces.
 
 Bullet's step is semi-implicit Euler, of first order: after t seconds of acceleration a the position is
 a t dt / 2 ahead of the exact one. Rotors follow their first-order lag exactly within a step.
@@ -70,8 +70,8 @@ def import_pybullet() -> ModuleType:
 class BulletQuadrotor(SimulatedQuadrotor):
     """A rigid body with a box for contact on a plane, in a DIRECT client of its own.
 
-    A payload changes the body itself (mass, inertia, centre of mass), which keeps it exactly rigid; a constraint
-    between two bodies would be a stiff spring.
+    A payload changes the body itself (mass, inertia, centre of mass), which keeps it exactly rigid; a
+    constraint between two bodies would be a stiff spring.
     """
 
     def _open(self) -> None:
@@ -155,7 +155,7 @@ class BulletQuadrotor(SimulatedQuadrotor):
         return path
 
     def _rotor_command(self, x: Columns) -> Columns:
-        """The inner loops on floats, at the point they control (see ``loops_function`` of the analytic one)."""
+        """The inner loops on floats, at the point they control (as the analytic ``loops_function``)."""
         if self._level is None:
             return (0.0, 0.0, 0.0, 0.0)
         if self._payload is not None:

@@ -42,13 +42,15 @@ class SimulationConfig:
         ratio = self.physics_rate_hz / self.control_rate_hz
         if ratio < 1.0 or abs(ratio - round(ratio)) > 1e-9:
             raise InvalidInput(
-                f"physics_rate_hz must be a whole multiple of control_rate_hz, got {self.physics_rate_hz:g} and "
-                f"{self.control_rate_hz:g}"
+                f"physics_rate_hz must be a whole multiple of control_rate_hz, "
+                f"got {self.physics_rate_hz:g} and {self.control_rate_hz:g}"
             )
         if self.pose_source not in ("internal", "external"):
             raise InvalidInput(f"pose_source must be 'internal' or 'external', got '{self.pose_source}'")
         start = (self.yaw, *(self.position_w or ()))
         if not all(math.isfinite(v) for v in start) or len(start) not in (1, 4):
-            raise InvalidInput(f"position_w needs three finite values and yaw one, got {self.position_w}, {self.yaw}")
+            raise InvalidInput(
+                f"position_w needs three finite values and yaw one, got {self.position_w}, {self.yaw}"
+            )
         if self.seed < 0:
             raise InvalidInput(f"seed must not be negative, got {self.seed}")

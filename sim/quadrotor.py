@@ -1,9 +1,9 @@
 """What both simulated quadrotors share: commands, clock, sensors, wind, payload, and the levels they accept.
 
 A backend only has to place a rigid body at a state and to advance it; everything a vehicle promises is here.
-States inside are 17 numbers (see ``control_stack.quadrotor.dynamics``) of the composite centre of mass, payload
-included. States outside are of the airframe's own centre of mass: the point a marker or an estimator sits on does
-not move when a payload is attached.
+States inside are 17 numbers (see ``control_stack.quadrotor.dynamics``) of the composite centre of mass,
+payload included. States outside are of the airframe's own centre of mass: the point a marker or an estimator
+sits on does not move when a payload is attached.
 """
 
 from __future__ import annotations
@@ -40,8 +40,9 @@ EXTERNAL_POSE_TIMEOUT = 0.5  # s
 class SimulatedQuadrotor(ABC):
     """A quadrotor whose time is ours. Implements ``control_stack.protocols.SimulatedVehicle``.
 
-    ``connect`` builds the world and compiles what is to be compiled; ``close`` tears it down. The inner loops run
-    at physics rate on the true state and believe the vehicle file, not what is flown (payload, rotor loss).
+    ``connect`` builds the world and compiles what is to be compiled; ``close`` tears it down. The inner
+    loops run at physics rate on the true state and believe the vehicle file, not what is flown (payload,
+    rotor loss).
     """
 
     def __init__(self, parameters: QuadrotorParameters, config: SimulationConfig):
@@ -51,9 +52,12 @@ class SimulatedQuadrotor(ABC):
         self.loops = InnerLoops.of(parameters)
         self._spec = VehicleSpec(parameters.name, LEVELS, config.control_rate_hz)
         self._connected = False
+        self._level: CommandLevel | None = None
+        self._command: tuple[float, ...] = ()
 
     @property
     def spec(self) -> VehicleSpec:
+        """Name, levels and rate; known while disconnected."""
         return self._spec
 
     @property
@@ -84,10 +88,13 @@ class SimulatedQuadrotor(ABC):
             self._shut()
 
     def reset(self, state: QuadrotorState | None = None) -> None:
-        """Starts the world anew, at ``state`` (its rotors too; None or no rotor_speed is at rest) or at the start.
+        """Starts the world anew with the vehicle at ``state``, or at its start.
 
-        Time, gusts and noise start over; payload, rotor loss, disturbance and the command in force are gone. The
-        vehicle stays armed or disarmed as it was.
+        A state without rotor_speed has its rotors at rest. Time, gusts and noise start over; payload, rotor
+        loss, disturbance and the command in force are gone. The vehicle stays armed or disarmed as it was.
+
+        Raises:
+            InvalidInput: The state is not finite, not one vehicle's, or its quaternion not of unit norm.
         """
         self._require_connection()
         x = self._start_state() if state is None else _columns(state)
@@ -122,8 +129,8 @@ class SimulatedQuadrotor(ABC):
     def state(self) -> QuadrotorState:
         """The measured state: one new measurement per ``step`` (see ``SensorConfig``).
 
-        With pose_source "external", position and attitude are those of the last ``external_pose``, and the state
-        is not valid while there was none within the last 0.5 s.
+        With pose_source "external", position and attitude are those of the last ``external_pose``, and the
+        state is not valid while there was none within the last 0.5 s.
         """
         self._require_connection()
         if self.config.pose_source == "internal":
@@ -202,14 +209,16 @@ class SimulatedQuadrotor(ABC):
         collide with anything.
 
         Raises:
-            InvalidInput: The mass is not positive, the offset not on a body axis, or a payload is already there.
+            InvalidInput: The mass is not positive, the offset not on a body axis, or one is there already.
         """
         self._require_connection()
         offset = np.array(offset_b, dtype=float)
         if self._payload is not None:
             raise InvalidInput("a payload is already attached")
         if not (math.isfinite(mass) and mass > 0.0) or offset.shape != (3,) or not np.isfinite(offset).all():
-            raise InvalidInput(f"a payload needs a positive mass and an offset of 3, got {mass} kg at {offset_b}")
+            raise InvalidInput(
+                f"a payload needs a positive mass and an offset of 3, got {mass} kg at {offset_b}"
+            )
         self.parameters.with_payload(mass, offset)  # refuses what the rigid-body model cannot carry
         self._change_payload((mass, offset))
 
@@ -261,8 +270,7 @@ class SimulatedQuadrotor(ABC):
             raise NotConnected(f"simulated {self._spec.name} is not connected: call connect() first")
 
     def _forget_command(self) -> None:
-        self._level: CommandLevel | None = None
-        self._command: tuple[float, ...] = ()
+        self._level, self._command = None, ()
 
     def _start_state(self) -> Array:
         position = self.config.position_w or (0.0, 0.0, self.leg_height)

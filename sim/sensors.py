@@ -18,8 +18,8 @@ class SensorConfig:
     """Errors of the measured state; all zero gives the truth.
 
     Attributes:
-        position_std: m per axis. velocity_std: m/s per axis. attitude_std: rad per axis of a small rotation of
-            the body frame. rate_std: rad/s per axis. All white, drawn anew for each measurement.
+        position_std, velocity_std, rate_std: m, m/s and rad/s per axis.
+        attitude_std: rad per axis of a small rotation of the body frame. All are white noise.
         delay: From truth to ``state()``, s, rounded to physics steps. The stamp stays that of the truth.
         dropout: Probability that a measurement is lost; the one before, with its stamp, is reported again.
     """
@@ -40,11 +40,12 @@ class SensorConfig:
 
     @property
     def is_perfect(self) -> bool:
+        """True if the truth itself is reported."""
         return not any(vars(self).values())
 
 
-# Orders of magnitude, chosen here and not identified on a system. mocap: sub-millimetre marker tracking over a
-# radio link, velocity by differentiation. vio: visual-inertial odometry between loop closures.
+# Orders of magnitude, chosen here and not identified on a system. mocap: sub-millimetre marker tracking over
+# a radio link, velocity by differentiation. vio: visual-inertial odometry between loop closures.
 PRESETS = {
     "none": SensorConfig(),
     "mocap": SensorConfig(
@@ -83,7 +84,7 @@ class Sensors:
         self._past.append(truth)
 
     def measure(self) -> QuadrotorState:
-        """One new measurement: the recorded truth of ``delay`` ago with noise, or the last one if it is lost."""
+        """One new measurement: the truth of ``delay`` ago with noise, or the last one again if it is lost."""
         lost = self._config.dropout > 0.0 and self._rng.random() < self._config.dropout
         if self._last is None or not lost:
             self._last = self._noisy(self._past[0])

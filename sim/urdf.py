@@ -33,7 +33,7 @@ def quadrotor_urdf(parameters: QuadrotorParameters, offset_b: Array) -> str:
     <visual>
       <origin xyz="{_numbers(place)}"/>
       <geometry><cylinder radius="{radius:.9g}" length="{0.05 * radius:.9g}"/></geometry>
-      <material name="spin_{"positive" if spin > 0 else "negative"}"><color rgba="{_ROTOR_COLORS[spin]}"/></material>
+      <material name="spin_{spin:+.0f}"><color rgba="{_ROTOR_COLORS[spin]}"/></material>
     </visual>"""
         for place, spin in zip(places, spins.tolist(), strict=True)
     )

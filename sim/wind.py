@@ -1,6 +1,6 @@
 """Wind: a steady part and Dryden gusts of the low-altitude model of MIL-F-8785C (1980, section 3.7).
 
-With the height h and the lengths in feet, W20 the wind at 20 ft, and V the speed at which the gust field is swept:
+With the height h and lengths in feet, W20 the wind at 20 ft, V the speed at which the gust field is swept:
 
     L_w = h        L_u = L_v = h / (0.177 + 0.000823 h)^1.2
     sigma_w = 0.1 W20        sigma_u = sigma_v = sigma_w / (0.177 + 0.000823 h)^0.4
@@ -10,12 +10,12 @@ Each component is unit white noise through a filter, with T = L / V and sigma it
     u:     H(s) = sigma sqrt(2 T) / (1 + T s)                        R(t) = sigma^2 exp(-t / T)
     v, w:  H(s) = sigma sqrt(T) (1 + sqrt(3) T s) / (1 + T s)^2      R(t) = sigma^2 exp(-t / T) (1 - t / 2T)
 
-u is along the steady wind (along x where there is none), w up. The filters are discretised exactly and start in
-their stationary distribution, so variance and correlation hold from the first sample and for any step.
+u is along the steady wind (along x where there is none), w up. The filters are discretised exactly and start
+in their stationary distribution, so variance and correlation hold from the first sample and for any step.
 
-A multirotor may hover, so V is not its airspeed but the mean wind that carries the gusts past it: W20 unless the
-configuration says otherwise. Height is a constant of the configuration, 20 ft by default: the model is not
-defined below 10 ft, where indoor flights take place.
+A multirotor may hover, so V is not its airspeed but the mean wind that carries the gusts past it: W20 unless
+the configuration says otherwise. Height is a constant of the configuration, 20 ft by default: the model is
+not defined below 10 ft, where indoor flights are.
 """
 
 from __future__ import annotations
@@ -33,7 +33,9 @@ FOOT = 0.3048  # m
 KNOT = 1852.0 / 3600.0  # m/s
 # MIL-F-8785C figure 7: light, moderate and severe turbulence are a wind at 20 ft of 15, 30 and 45 knots.
 INTENSITIES = {"light": 15.0 * KNOT, "moderate": 30.0 * KNOT, "severe": 45.0 * KNOT}
-_SYNTAX = "expected 'none', 'x,y,z' in m/s, 'dryden:light|moderate|severe|<m/s at 20 ft>', or 'x,y,z+dryden:...'"
+_SYNTAX = (
+    "expected 'none', 'x,y,z' in m/s, 'dryden:light|moderate|severe|<m/s at 20 ft>', or 'x,y,z+dryden:...'"
+)
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,9 @@ class WindConfig:
         if not (math.isfinite(self.wind_20ft) and self.wind_20ft >= 0.0):
             raise InvalidInput(f"wind at 20 ft must be at least 0 m/s, got {self.wind_20ft:g}")
         if not 10.0 * FOOT - 1e-9 <= self.height <= 1000.0 * FOOT:
-            raise InvalidInput(f"the gust model holds from 3.048 to 304.8 m above ground, got {self.height:g} m")
+            raise InvalidInput(
+                f"the gust model holds from 3.048 to 304.8 m above ground, got {self.height:g} m"
+            )
         if self.sweep_speed is not None and not (math.isfinite(self.sweep_speed) and self.sweep_speed > 0.0):
             raise InvalidInput(f"sweep_speed must be positive, got {self.sweep_speed:g} m/s")
 
@@ -132,11 +136,9 @@ class Wind:
         self._steady = np.array(config.steady_w, dtype=float)
         self._rng = rng
         self.now: Array = self._steady.copy()
-        self._advance: Callable[[], Array] | None = self._gusts(config, dt) if config.wind_20ft > 0.0 else None
-
-    @property
-    def is_steady(self) -> bool:
-        return self._advance is None
+        self._advance: Callable[[], Array] | None = (
+            self._gusts(config, dt) if config.wind_20ft > 0.0 else None
+        )
 
     def sample(self, n: int) -> Array:
         """(n, 3) wind_w of the next n steps, m/s; ``now`` is left at the last."""

@@ -49,6 +49,16 @@ class Nodes:
     def pid(self, node: str) -> int:
         return self._children[node].pid
 
+    def wait(self, node: str, timeout: float = 30.0) -> int:
+        """Exit code of a node that ends by itself."""
+        return self._children[node].wait(timeout)
+
+    def kill(self, node: str, signum: int) -> None:
+        """Ends one node with a signal and forgets it."""
+        child = self._children.pop(node)
+        child.send_signal(signum)
+        child.wait(_GRACE)
+
     def stop(self) -> None:
         """Asks every child to end, and kills what does not within the grace time."""
         for child in self._children.values():

@@ -1,4 +1,4 @@
-"""What a vehicle's limits leave of a command. Every driver clips with this, so all of them report the same."""
+"""What a vehicle's limits leave of a command. Every driver clips with this, so all report the same."""
 
 from __future__ import annotations
 

@@ -6,6 +6,7 @@ services arm, takeoff, land, emergency. The room's own node decides when a contr
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -167,8 +168,11 @@ class VehicleNode(ManagedNode):
         self._diagnostics.publish(array)
 
     def _on_reference(self, serialized: bytes) -> None:
-        # Only for the log: stored as it came.
-        self.recorder.raw("reference", "trajectory_msgs/msg/MultiDOFJointTrajectory", self.now(), serialized)
+        # Only for the log: stored as it came, at the stamp of its header (after four bytes of encapsulation), which
+        # is the state's that it belongs to; it may arrive before or after the command computed from it.
+        seconds, nanoseconds = struct.unpack_from("<iI", serialized, 4)
+        stamp = seconds + nanoseconds * 1e-9
+        self.recorder.raw("reference", "trajectory_msgs/msg/MultiDOFJointTrajectory", stamp, serialized)
 
     def _on_external_pose(self, message: PoseStamped) -> None:
         side = self._side()

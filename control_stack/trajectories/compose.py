@@ -42,6 +42,7 @@ class Chain:
                 break
 
     def __call__(self, t: float) -> Reference:
+        """Of the part in which t (s) lies, on that part's own time."""
         i = max(bisect_right(self.starts, t) - 1, 0)
         return self.parts[i](t - self.starts[i])
 

@@ -65,7 +65,7 @@ def _stack(columns: dict[str, Array], names: tuple[str, ...]) -> Array:
 def _read(
     path: Path, required: tuple[str, ...], optional: tuple[tuple[str, ...], ...], min_rows: int
 ) -> tuple[dict[str, Array], list[int]]:
-    """Columns by name and the line number of each row. Blank lines and lines that start with # are skipped."""
+    """Columns by name and the line number of each row. Blank lines and # comments are skipped."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.reader(file)

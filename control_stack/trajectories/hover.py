@@ -23,4 +23,5 @@ class Hover:
         )
 
     def __call__(self, t: float) -> Reference:
+        """The pose, whatever the time."""
         return self._reference

@@ -64,6 +64,7 @@ class Lissajous:
         return self._total - phi, rate, -acceleration, jerk
 
     def __call__(self, t: float) -> Reference:
+        """The reference at t, s."""
         phi, d1, d2, d3 = self._phase(min(max(t, 0.0), self.duration))
         x = _sine(self._a, phi, d1, d2, d3)
         y = _sine(self._b, 2.0 * phi, 2.0 * d1, 2.0 * d2, 2.0 * d3)

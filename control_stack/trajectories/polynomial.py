@@ -54,6 +54,7 @@ class PiecewisePolynomial:
         self._after = self._hold(self._evaluate(-1, self._times[-1] - self._times[-2]))
 
     def __call__(self, t: float) -> Reference:
+        """The reference at t, s."""
         if t < self._times[0]:
             return self._before
         if t > self._times[-1]:

@@ -17,7 +17,7 @@ from control_stack.types import Array
 
 
 class Samples(NamedTuple):
-    """n samples: times (n,) s; positions, velocities, accelerations (n, 3) SI, world; yaws, yaw_rates (n,)."""
+    """n samples: times (n,) s; positions, velocities, accelerations (n, 3) world; yaws, yaw_rates (n,)."""
 
     times: Array
     positions: Array
@@ -94,9 +94,11 @@ class SampledTrajectory(PiecewisePolynomial):
             v, a = _natural_spline(t, p)
         else:
             v = finite(velocities, (n, 3), "velocities")
-            given = accelerations is not None
-            a = finite(accelerations, (n, 3), "accelerations") if given else _smoothest_accelerations(t, p, v)
-            # type: ignore[arg-type]
+            a = (
+                _smoothest_accelerations(t, p, v)
+                if accelerations is None
+                else finite(accelerations, (n, 3), "accelerations")
+            )
         if yaw_rates is not None:
             turning = CubicHermiteSpline(t, yaw, finite(yaw_rates, (n,), "yaw rates"))
         else:
@@ -107,7 +109,7 @@ class SampledTrajectory(PiecewisePolynomial):
 
 
 def _quintic(h: Array, p: Array, v: Array, a: Array) -> Array:
-    """(n - 1, 6, 3) coefficients of the quintics that meet p, v and a at both ends of intervals h (n - 1, 1)."""
+    """(n - 1, 6, 3) coefficients of quintics that meet p, v and a at the ends of intervals h (n - 1, 1)."""
     d = p[1:] - (p[:-1] + h * v[:-1] + 0.5 * h**2 * a[:-1])
     e = h * (v[1:] - v[:-1] - h * a[:-1])
     f = h**2 * (a[1:] - a[:-1])
@@ -125,7 +127,7 @@ def _quintic(h: Array, p: Array, v: Array, a: Array) -> Array:
 
 
 def _natural_spline(t: Array, p: Array) -> tuple[Array, Array]:
-    """Velocities and accelerations at the knots of the natural quintic spline (third, fourth derivative 0)."""
+    """Velocities and accelerations at the knots of the natural quintic spline (jerk and snap end at 0)."""
     if len(t) == 2:
         # Three conditions fewer than the spline needs: the smoothest curve through two points is a line.
         slope = (p[1:] - p[:-1]) / (t[1] - t[0])

@@ -1,4 +1,4 @@
-"""A flight loop of its own: 1 kHz physics with the inner loops of the level, a controller at 100 Hz on top."""
+"""A flight loop of its own: 1 kHz physics with the inner loops of the level, a controller at 100 Hz."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def as_state(x: np.ndarray, stamp: float = 0.0, rotors: bool = True) -> Quadroto
 def fly(
     controller, trajectory, seconds, vehicle="crazyflie", x0=None, rotors=False, disturbance=None
 ) -> Flight:
-    """Flies a vehicle for some seconds from the trajectory's start (or x0); rotor speeds are hidden by default."""
+    """Flies for some seconds from the trajectory's start (or x0); rotor speeds are hidden by default."""
     period, airframe = _plant(vehicle, controller.level)
     if x0 is None:
         first = trajectory(0.0)

@@ -131,7 +131,7 @@ def test_figure_eight(vehicle, level, flight_loop):
 
 @pytest.mark.parametrize("vehicle", VEHICLES)
 def test_drag_feed_forward_removes_the_error_that_theory_predicts_without_it(vehicle, flight_loop):
-    """At constant speed v a controller that knows no drag stays behind by d v / (m k_p); one that does, not at all."""
+    """At speed v a controller that knows no drag stays behind by d v / (m k_p), one that does not at all."""
     speed = 0.5
     line = SampledTrajectory([0.0, 12.0], [[0.0, 0.0, 1.0], [12.0 * speed, 0.0, 1.0]])
     parameters = load_vehicle(vehicle)
@@ -203,3 +203,19 @@ def test_reset_forgets_the_rotors():
 def test_a_level_that_it_does_not_have_is_refused():
     with pytest.raises(IncompatibleLevels):
         GeometricController(load_vehicle("crazyflie"), CommandLevel.VELOCITY)
+
+
+def test_a_rotor_model_left_wrong_at_hand_over_is_put_right_by_measurement(flight_loop):
+    """Whoever flew before left the model at half of hover speed: measured speeds keep the climb small."""
+    parameters = load_vehicle("crazyflie")
+    climbs = []
+    for rotors in (False, True):
+        controller = GeometricController(parameters, CommandLevel.ROTORS)
+        wrong = flight_loop.start_state(parameters, [0.0, 0.0, 1.0])
+        wrong[13:] *= 0.5
+        controller(0.0, flight_loop.as_state(wrong), Reference(np.array([0.0, 0.0, 1.0])))
+        controller.reset = lambda: None  # the loop would reset it
+        flight = flight_loop.fly(controller, Hover([0, 0, 1]), 3.0, rotors=rotors)
+        climbs.append(np.abs(flight.states[:, 2] - 1.0).max())
+        assert np.abs(flight.states[-1, 2] - 1.0) < 0.005
+    assert climbs[1] < 0.5 * climbs[0] and climbs[0] < 0.2

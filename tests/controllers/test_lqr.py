@@ -65,7 +65,7 @@ def test_the_linear_model_falls_and_spins_as_physics_says(lqr):
 def test_a_small_offset_is_flown_as_the_linear_model_predicts(lqr, flight_loop):
     vehicle = lqr.parameters.name
     offset, yaw = np.array([0.02, -0.01, 0.015]), 0.05
-    x0 = flight_loop.start_state(lqr.parameters, offset + [0, 0, 1], yaw)
+    x0 = flight_loop.start_state(lqr.parameters, offset + np.array([0.0, 0.0, 1.0]), yaw)
     flight = flight_loop.fly(lqr, Hover([0, 0, 1]), 2.0, vehicle, x0=x0)
     e = np.zeros(16)
     e[:3], e[8] = offset, yaw

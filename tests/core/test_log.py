@@ -1,4 +1,4 @@
-"""The flight log: ROS's own bytes in a file that other programs open, whole or cut, and that reads back as it was."""
+"""The flight log: ROS's own bytes in a file that other programs open, and that reads back, whole or cut."""
 
 from __future__ import annotations
 
@@ -223,6 +223,16 @@ def test_namespaces_are_told_apart_and_slashes_do_not_matter(tmp_path):
         assert sorted(c.topic for c in bag.connections) == ["/a/odom", "/b/odom"]
 
 
+def test_the_states_are_those_of_the_topic_asked_for(tmp_path):
+    path = tmp_path / "flight.mcap"
+    measured, true = state_at(1.0, seed=1), state_at(1.0, seed=2)
+    with FlightLog(path) as log:
+        log.state("odom", 1.0, measured)
+        log.state("ground_truth", 1.0, true)
+    np.testing.assert_array_equal(read_flight(path).position_w, [measured.position_w])
+    np.testing.assert_array_equal(read_flight(path, states="ground_truth").position_w, [true.position_w])
+
+
 def test_an_exception_in_flight_leaves_a_complete_log(tmp_path):
     path = tmp_path / "flight.mcap"
     with pytest.raises(KeyboardInterrupt), FlightLog(path) as log:
@@ -242,8 +252,8 @@ from control_stack.log import FlightLog
 from control_stack.types import QuadrotorState
 log = FlightLog(sys.argv[1])
 for k in range(550):
-    state = QuadrotorState(np.full(3, k), np.zeros(3), np.array([0.0, 0.0, 0.0, 1.0]), np.zeros(3), None, k * 0.01)
-    log.state("/odom", k * 0.01, state)
+    t, level, zero = k * 0.01, np.array([0.0, 0.0, 0.0, 1.0]), np.zeros(3)
+    log.state("/odom", t, QuadrotorState(np.full(3, k), zero, level, zero, None, t))
 os.kill(os.getpid(), signal.SIGKILL)
 """
 
@@ -276,8 +286,11 @@ def test_a_cut_log_can_be_completed_for_other_readers(killed, tmp_path):
     with AnyReader([whole]) as bag:
         assert bag.message_count == streamed
     assert not read_flight(whole).truncated
-    with pytest.raises(InvalidInput):
+    with pytest.raises(InvalidInput, match="File exists"):
         recover_flight(killed, whole)
+    with pytest.raises(InvalidInput, match="No such file"):
+        recover_flight(tmp_path / "none.mcap", tmp_path / "new.mcap")
+    assert not (tmp_path / "new.mcap").exists()
 
 
 @pytest.mark.parametrize("part", [0.999, 0.8, 0.5, 0.1, 0.01])

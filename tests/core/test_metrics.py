@@ -18,7 +18,7 @@ UPRIGHT = np.tile([0.0, 0.0, 0.0, 1.0], (len(T), 1))
 
 def test_a_constant_offset_is_both_rmse_and_maximum():
     reference = np.stack([np.sin(T), np.cos(T), T], axis=1)
-    figures = tracking_metrics(T, reference + [0.03, 0.0, 0.04], reference)
+    figures = tracking_metrics(T, reference + np.array([0.03, 0.0, 0.04]), reference)
     assert figures["position_rmse_m"] == pytest.approx(0.05)
     assert figures["position_max_error_m"] == pytest.approx(0.05)
 

@@ -1,4 +1,4 @@
-"""The picture of a flight: drawn from what a log holds, whatever is missing in it, and without side effects."""
+"""The picture of a flight: drawn from what a log holds, whatever it lacks, and without side effects."""
 
 from __future__ import annotations
 
@@ -117,6 +117,8 @@ def test_the_picture_shows_what_was_flown(flight, tmp_path):
     for name, change in changes.items():
         other = FlightRecord(**{**vars(flight), **change})
         assert differing(first, flight_picture(other, tmp_path / f"{name}.png", "flight")) > 5e-4, name
+    part = flight_picture(flight, tmp_path / "part.png", "flight", interval=(4.0, 6.0))
+    assert differing(first, part) > 5e-4
     limited = flight_picture(flight, tmp_path / "limits.png", "flight", rotor_limits=(0.0, 2500.9))
     assert differing(first, limited) > 5e-4
 

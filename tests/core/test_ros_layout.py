@@ -1,4 +1,4 @@
-"""The one layout of commands in a JointState: what goes in comes out, in any order, and nothing else gets in."""
+"""The layout of commands in a JointState: what goes in comes out, in any order, and nothing else gets in."""
 
 from __future__ import annotations
 

@@ -183,7 +183,8 @@ def test_revision_ignores_git_variables_of_the_caller_and_never_raises(repositor
 def test_versions_come_without_importing_anything_heavy():
     code = (
         "import sys, json; from control_stack.runs import provenance; p = provenance();"
-        "print(json.dumps([p['versions'], sorted({'torch', 'casadi', 'pybullet', 'matplotlib'} & set(sys.modules))]))"
+        "heavy = {'torch', 'casadi', 'pybullet', 'matplotlib'} & set(sys.modules);"
+        "print(json.dumps([p['versions'], sorted(heavy)]))"
     )
     environment = {**os.environ, "PYTHONPATH": str(Path(runs.__file__).resolve().parents[1])}
     done = subprocess.run(

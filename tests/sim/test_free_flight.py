@@ -85,7 +85,7 @@ def test_a_lateral_force_adds_its_impulse(backend, make, airborne):
     force = np.array([3.0, -2.0, 0.5])
     sim.set_disturbance(force, np.zeros(3))
     sim.step(0.8)
-    impulse = (force + [0.0, 0.0, -sim.parameters.mass * GRAVITY]) * 0.8
+    impulse = (force + np.array([0.0, 0.0, -sim.parameters.mass * GRAVITY])) * 0.8
     np.testing.assert_allclose(sim.parameters.mass * sim.true_state().velocity_w, impulse, rtol=0, atol=1e-9)
     np.testing.assert_allclose(sim.true_state().omega_b, 0.0, atol=1e-12)
 
@@ -108,13 +108,16 @@ def test_wind_carries_a_falling_body_along(backend, make, airborne):
     rate = float(sim.parameters.drag[0]) / sim.parameters.mass
     expected = 5.0 * (1.0 - np.exp(-rate))
     # Bullet's Euler steps: off by half a step's worth.
-    assert sim.true_state().velocity_w[0] == pytest.approx(expected, abs={"analytic": 1e-9, "bullet": 1e-3}[backend])
+    assert sim.true_state().velocity_w[0] == pytest.approx(
+        expected, abs={"analytic": 1e-9, "bullet": 1e-3}[backend]
+    )
     np.testing.assert_array_equal(sim.wind_w, [5.0, 0.0, 0.0])
 
 
 @pytest.mark.parametrize("shape", ["few long steps", "many short steps"])
 def test_how_time_is_cut_into_steps_does_not_matter(backend, make, airborne, shape):
     """Physics, inner loops and gusts run at the physics rate, whatever step() is asked for."""
+
     def fly(dt, count):
         sim = make(backend, wind=parse_wind("1,0,0+dryden:light"), seed=7)
         sim.reset(airborne(rotors=sim.parameters.hover_rotor_speed))

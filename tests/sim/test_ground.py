@@ -63,3 +63,15 @@ def test_friction_stops_a_sliding_vehicle_and_gives_way_above_its_limit(backend,
     sim.step(0.5)
     speed = sim.true_state().velocity_w[0] - before
     assert speed == pytest.approx(0.3 * GRAVITY * 0.5, rel=0.1)
+
+
+def test_a_payload_does_not_move_the_feet(backend, make):
+    """Taken up on the ground: the centre of mass is lower, the airframe stands as high as before."""
+    sim = make(backend, "racer", armed=False)
+    sim.step(0.3)
+    sim.attach_payload(0.3, np.array([0.0, 0.0, -0.02]))
+    sim.step(0.5)
+    assert_at_rest_upright(sim)
+    sim.drop_payload()
+    sim.step(0.5)
+    assert_at_rest_upright(sim)

@@ -1,4 +1,4 @@
-"""Every vehicle, every simulator: hover holds, a one metre step arrives, commands of each level mean what they say."""
+"""Every vehicle, every simulator: hover holds, a step arrives, commands mean what they say."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_hover_trim_is_an_equilibrium(backend, make, airborne, vehicle):
 @vehicles
 def test_a_one_metre_step_arrives_without_overshoot_or_sag(backend, make, airborne, vehicle):
     sim = hovering(make, airborne, backend, vehicle)
-    goal = START + [1.0, 0.0, 0.0]
+    goal = START + np.array([1.0, 0.0, 0.0])
     sim.send(PositionCommand(goal))
     track = []
     for _ in range(350):
@@ -96,4 +96,6 @@ def test_disarming_in_flight_stops_the_motors(backend, make, airborne):
     assert np.all(sim.true_state().rotor_speed < 1e-4 * sim.parameters.hover_rotor_speed)
     sim.arm()
     sim.step(0.1)
-    assert np.all(sim.true_state().rotor_speed < 1e-4 * sim.parameters.hover_rotor_speed), "old command came back"
+    assert np.all(sim.true_state().rotor_speed < 1e-4 * sim.parameters.hover_rotor_speed), (
+        "old command came back"
+    )

@@ -34,7 +34,7 @@ def test_hover_rotor_speed_matches_the_carried_weight_and_returns(backend, make,
 
 
 def test_the_airframe_does_not_jump_when_a_payload_comes_or_goes(backend, make, airborne):
-    """Turning and tilted: the composite centre of mass is elsewhere and moves differently; the airframe is not."""
+    """Turning and tilted, the composite centre of mass moves otherwise; the airframe's own must not."""
     sim = make(backend, "racer")
     sim.reset(airborne((0.0, 0.0, 20.0), (1.0, 2.0, 3.0), (0.3, 0.2, 0.1, 0.9), (2.0, -1.0, 3.0)))
     for change in (lambda: sim.attach_payload(0.3, BELOW), sim.drop_payload):
@@ -100,7 +100,13 @@ def test_losing_a_rotor_removes_its_thrust_and_torque(backend, make, airborne):
 
 def test_what_cannot_be_carried_or_lost_is_refused(backend, make):
     sim = make(backend)
-    for mass, offset in ((0.0, BELOW), (-1.0, BELOW), (np.nan, BELOW), (0.01, [0.01, 0.01, 0.0]), (0.01, [0.0, 0.0])):
+    for mass, offset in (
+        (0.0, BELOW),
+        (-1.0, BELOW),
+        (np.nan, BELOW),
+        (0.01, [0.01, 0.01, 0.0]),
+        (0.01, [0.0, 0.0]),
+    ):
         with pytest.raises(InvalidInput):
             sim.attach_payload(mass, np.array(offset))
     sim.attach_payload(0.005, BELOW)

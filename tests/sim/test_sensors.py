@@ -1,4 +1,4 @@
-"""Measured state: noise of the stated size, a delay of whole steps, losses that keep the old stamp, external poses."""
+"""Measured state: noise of the stated size, delay, losses that keep the old stamp, external poses."""
 
 from __future__ import annotations
 
@@ -138,7 +138,9 @@ def test_bad_external_poses_are_refused_and_the_last_stays(make, backend, positi
     np.testing.assert_array_equal(sim.state().position_w, [1.0, 2.0, 3.0])
 
 
-@pytest.mark.parametrize("fields", [{"position_std": -1.0}, {"delay": np.nan}, {"dropout": 1.0}, {"rate_std": np.inf}])
+@pytest.mark.parametrize(
+    "fields", [{"position_std": -1.0}, {"delay": np.nan}, {"dropout": 1.0}, {"rate_std": np.inf}]
+)
 def test_impossible_sensors_are_refused(fields):
     with pytest.raises(InvalidInput):
         SensorConfig(**fields)

@@ -56,7 +56,14 @@ def test_time_advances_by_whole_physics_steps_only(make, backend, dt):
 def test_the_world_is_only_there_while_connected(make, backend):
     sim = make(backend)
     sim.close()
-    for use in (lambda: sim.step(0.01), sim.true_state, lambda: sim.time, lambda: sim.wind_w, sim.arm, sim.reset):
+    for use in (
+        lambda: sim.step(0.01),
+        sim.true_state,
+        lambda: sim.time,
+        lambda: sim.wind_w,
+        sim.arm,
+        sim.reset,
+    ):
         with pytest.raises(NotConnected):
             use()
     sim.connect()

@@ -9,8 +9,8 @@ from control_stack.errors import InvalidInput
 from sim.wind import (
     FOOT,
     KNOT,
-    WindConfig,
     Wind,
+    WindConfig,
     first_order_filter,
     gust_statistics,
     parse_wind,
@@ -27,7 +27,9 @@ def test_statistics_by_hand():
     sigma, tau = gust_statistics(parse_wind("dryden:moderate"))
     shape = 0.177 + 0.000823 * 20.0
     np.testing.assert_allclose(sigma, np.array([3.0 / shape**0.4, 3.0 / shape**0.4, 3.0]) * KNOT)
-    np.testing.assert_allclose(tau * 30.0 * KNOT, np.array([20.0 / shape**1.2, 20.0 / shape**1.2, 20.0]) * FOOT)
+    np.testing.assert_allclose(
+        tau * 30.0 * KNOT, np.array([20.0 / shape**1.2, 20.0 / shape**1.2, 20.0]) * FOOT
+    )
     assert sigma[2] == pytest.approx(1.5433, abs=1e-4)
 
 
@@ -78,7 +80,7 @@ def test_sampled_gusts_have_the_stated_spread_and_memory():
 
 
 def test_u_blows_along_the_steady_wind():
-    """Turning the steady wind by 90 degrees turns the gusts with it: same noise, u now along the world's y."""
+    """Turning the steady wind by 90 degrees turns the gusts with it: same noise, u along the world's y."""
     config = parse_wind("0,3,0+dryden:moderate")
     wind = Wind(config, 0.01, np.random.default_rng(3)).sample(500)
     base = Wind(parse_wind("3,0,0+dryden:moderate"), 0.01, np.random.default_rng(3)).sample(500)
@@ -88,7 +90,9 @@ def test_u_blows_along_the_steady_wind():
 
 
 def test_seeds_reproduce_and_differ():
-    np.testing.assert_array_equal(samples("dryden:severe", 50, 0.001, 5), samples("dryden:severe", 50, 0.001, 5))
+    np.testing.assert_array_equal(
+        samples("dryden:severe", 50, 0.001, 5), samples("dryden:severe", 50, 0.001, 5)
+    )
     assert np.abs(samples("dryden:severe", 50, 0.001, 5) - samples("dryden:severe", 50, 0.001, 6)).min() > 0.0
 
 
@@ -114,8 +118,23 @@ def test_parse_wind(text, expected):
 
 @pytest.mark.parametrize(
     "text",
-    ["", "2,0", "2,0,0,0", "a,b,c", "dryden", "dryden:", "dryden:hurricane", "dryden:-1", "dryden:nan", "nan,0,0"]
-    + ["inf,0,0", "2,0,0+", "dryden:light+2,0,0", "dryden:light+dryden:light", "2,0,0+dryden:light+dryden:light"],
+    [
+        "",
+        "2,0",
+        "2,0,0,0",
+        "a,b,c",
+        "dryden",
+        "dryden:",
+        "dryden:hurricane",
+        "dryden:-1",
+        "dryden:nan",
+        "nan,0,0",
+        "inf,0,0",
+        "2,0,0+",
+        "dryden:light+2,0,0",
+        "dryden:light+dryden:light",
+        "2,0,0+dryden:light+dryden:light",
+    ],
 )
 def test_bad_wind_is_one_clear_line(text):
     with pytest.raises(InvalidInput) as caught:
@@ -124,7 +143,8 @@ def test_bad_wind_is_one_clear_line(text):
 
 
 @pytest.mark.parametrize(
-    "fields", [{"height": 1.0}, {"height": 400.0}, {"sweep_speed": 0.0}, {"wind_20ft": -1.0}, {"steady_w": (1.0, 2.0)}]
+    "fields",
+    [{"height": 1.0}, {"height": 400.0}, {"sweep_speed": 0.0}, {"wind_20ft": -1.0}, {"steady_w": (1.0, 2.0)}],
 )
 def test_configurations_outside_the_model_are_refused(fields):
     with pytest.raises(InvalidInput):

@@ -7,7 +7,7 @@ import pytest
 
 
 def assert_derivatives(trajectory, t0: float, t1: float, tolerance: float = 1e-5, count: int = 200) -> None:
-    """Velocity, acceleration, jerk and yaw rate are the derivatives of what stands above them (central differences)."""
+    """Velocity, acceleration, jerk and yaw rate are derivatives (by central differences)."""
     h = 1e-5
     for t in np.random.default_rng(1).uniform(t0 + h, t1 - h, count):
         before, here, after = trajectory(t - h), trajectory(t), trajectory(t + h)

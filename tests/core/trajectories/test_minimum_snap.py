@@ -16,7 +16,7 @@ TIMES = np.array([1.0, 1.7, 1.3])
 
 
 def quadratic_program(points: np.ndarray, times: np.ndarray) -> tuple[np.ndarray, float]:
-    """Coefficients (segments, 8) of one axis and the cost, from the KKT system of Mellinger and Kumar's program."""
+    """Coefficients (segments, 8) of one axis and the cost, from the program's KKT system."""
     n = len(times)
     hessian, rows, values = np.zeros((8 * n, 8 * n)), [], []
 

@@ -1,0 +1,279 @@
+"""The surface of the nodes: services, setpoints, rejections, lifecycle, parameters."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from conftest import Stack
+from geometry_msgs.msg import PoseStamped, TwistStamped
+from lifecycle_msgs.msg import State, Transition
+from lifecycle_msgs.srv import ChangeState, GetState
+from nav_msgs.msg import Odometry
+from rcl_interfaces.srv import SetParameters
+from rclpy.parameter import Parameter
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import JointState
+from trajectory_msgs.msg import MultiDOFJointTrajectory, MultiDOFJointTrajectoryPoint
+
+from control_stack.errors import FlightAborted
+from control_stack.ros import messages, qos
+from control_stack.safety.events import Phase
+
+
+def call(stack: Stack, kind: type, name: str, request: object) -> object:
+    client = stack.node.create_client(kind, name)
+    stack.until(client.service_is_ready, f"service {name}")
+    future = client.call_async(request)
+    stack.until(future.done, f"answer of {name}")
+    return future.result()
+
+
+def pose(x: float, y: float, z: float, frame: str = "map", w: float = 1.0) -> PoseStamped:
+    message = PoseStamped()
+    message.header.frame_id = frame
+    message.pose.position.x, message.pose.position.y, message.pose.position.z = x, y, z
+    message.pose.orientation.w = w
+    return message
+
+
+def test_services_refuse_what_is_out_of_order(stack: Stack) -> None:
+    stack.start()
+    with pytest.raises(FlightAborted, match="arm first"):
+        stack.client.call("takeoff")
+    with pytest.raises(FlightAborted, match="not flying"):
+        stack.client.call("land")
+    stack.take_off()
+    with pytest.raises(FlightAborted, match="land, or call emergency"):
+        stack.client.call("arm", False)
+    stack.client.call("emergency")
+    stack.until(lambda: stack.client.phase is Phase.EMERGENCY, "emergency")
+    with pytest.raises(FlightAborted, match="latched"):
+        stack.client.call("arm", True)
+    stack.spin_for(1.5)
+    record = stack.record()
+    after = record.rotor_speed[record.rotor_t > record.events[-1].t + 1.4]
+    assert len(after) and after.max() < 0.01 * record.rotor_speed.max()
+
+
+def test_time_does_not_start_without_a_controller(stack: Stack) -> None:
+    stack.start_sim()
+    service = stack.node.create_client(GetState, "sim/get_state")
+    stack.until(service.service_is_ready, "the sim node")
+    seen: list[Odometry] = []
+    stack.node.create_subscription(Odometry, "odom", seen.append, qos.SENSOR)
+    for _ in range(20):
+        stack.client._executor.spin_once(timeout_sec=0.02)
+    assert not seen
+    stack.start_controller()
+    stack.until(lambda: bool(seen), "the first state")
+    assert messages.to_seconds(seen[0].header.stamp) < 0.5
+
+
+def test_both_kinds_of_subscriber_hear_the_state(stack: Stack) -> None:
+    heard: dict[str, int] = {"reliable": 0, "best": 0}
+
+    def count(kind: str) -> object:
+        return lambda message: heard.__setitem__(kind, heard[kind] + 1)
+
+    reliable = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
+    best = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
+    stack.node.create_subscription(Odometry, "odom", count("reliable"), reliable)
+    stack.node.create_subscription(Odometry, "odom", count("best"), best)
+    stack.start()
+    stack.until(lambda: min(heard.values()) > 5, "states on both subscriptions")
+
+
+def test_pose_setpoint_is_flown_and_bad_ones_are_dropped(stack: Stack) -> None:
+    stack.start()
+    publisher = stack.node.create_publisher(PoseStamped, "command_pose", qos.EVENTS)
+    stack.until(lambda: publisher.get_subscription_count() > 0, "the controller's subscription")
+    stack.take_off()
+    publisher.publish(pose(0.8, -0.4, 1.3))
+    stack.spin_for(4.0)
+    for bad in (pose(math.nan, 0, 1), pose(5, 5, 5, frame="base_link"), pose(5, 5, 5, w=0.5)):
+        publisher.publish(bad)
+    expected = {"command_pose/nan": 1, "command_pose/frame_id": 1, "command_pose/quaternion": 1}
+    stack.until(lambda: stack.counts("controller") == expected, "counted rejections")
+    stack.spin_for(1.0)
+    record = stack.record()
+    assert np.allclose(record.position_w[-1], [0.8, -0.4, 1.3], atol=0.01)
+
+
+def test_bad_trajectory_is_dropped(stack: Stack) -> None:
+    stack.start()
+    publisher = stack.node.create_publisher(MultiDOFJointTrajectory, "command_trajectory", qos.EVENTS)
+    stack.until(lambda: publisher.get_subscription_count() > 0, "the controller's subscription")
+    good = messages.reference_message(messages.Reference(np.array([0.0, 0.0, 1.0])), messages.to_time(0.0))
+    empty = MultiDOFJointTrajectory()
+    empty.header.frame_id = "map"
+    backwards = MultiDOFJointTrajectory(points=[good.points[0], good.points[0]])
+    backwards.header.frame_id = "map"
+    pointless = MultiDOFJointTrajectory(points=[MultiDOFJointTrajectoryPoint()])
+    pointless.header.frame_id = "map"
+    for bad in (empty, backwards, pointless):
+        publisher.publish(bad)
+    stack.until(
+        lambda: stack.counts("controller") == {"command_trajectory/empty": 2, "command_trajectory/trajectory": 1},
+        "counted rejections",
+    )
+
+
+def test_velocity_setpoint_moves_in_the_heading_frame_and_times_out(stack: Stack) -> None:
+    stack.start()
+    publisher = stack.node.create_publisher(TwistStamped, "cmd_vel", qos.EVENTS)
+    stack.until(lambda: publisher.get_subscription_count() > 0, "the controller's subscription")
+    stack.take_off()
+    message = TwistStamped()
+    message.header.frame_id = "base_link"
+    message.twist.linear.x = 0.5
+    start, where = stack.client.t, stack.client.state.position_w
+    while stack.client.t < start + 2.0:
+        publisher.publish(message)
+        stack.spin_for(0.1)
+    moved = stack.client.state.position_w - where
+    assert 0.6 < moved[0] < 1.2 and abs(moved[1]) < 0.05
+    stack.spin_for(2.0)
+    assert np.linalg.norm(stack.client.state.velocity_w) < 0.02
+
+
+def test_commands_from_a_stranger_are_checked(stack: Stack) -> None:
+    """A second publisher on the command topic: what is malformed, stale or not offered never reaches the rotors."""
+    stack.start()
+    publisher = stack.node.create_publisher(JointState, "actuators/command", qos.COMMAND)
+    stack.take_off()
+    old = JointState(name=[f"rotor_{i}" for i in range(4)], velocity=[2500.0] * 4)
+    old.header.frame_id = "rotors"
+    for _ in range(5):
+        publisher.publish(old)  # stamp 0
+        stack.spin_for(0.05)
+    stack.until(lambda: stack.counts("sim").get("command/stale", 0) >= 3, "counted stale commands")
+    stack.spin_for(0.5)
+    assert stack.client.phase is Phase.FLYING
+    assert abs(stack.client.state.velocity_w[2]) < 0.1
+
+
+@pytest.mark.parametrize(
+    ("names", "velocity", "frame", "reason"),
+    [
+        (["rotor_0", "rotor_1", "rotor_2", "rotor_3"], [math.nan] * 4, "rotors", "nan"),
+        (["rotor_0", "rotor_1", "rotor_2", "motor_3"], [1.0] * 4, "rotors", "names"),
+        (["rotor_0"], [1.0], "thrusters", "level"),
+    ],
+)
+def test_a_controller_that_sends_rubbish_is_landed(
+    stack: Stack, names: list[str], velocity: list[float], frame: str, reason: str
+) -> None:
+    """The only controller, written by somebody else, answers every state in time, but with rubbish."""
+
+    def answer(state: Odometry) -> None:
+        flying = stack.client.phase is Phase.FLYING and messages.to_seconds(state.header.stamp) > 4.0
+        if flying:
+            message = JointState(name=names, velocity=velocity)
+            message.header.stamp, message.header.frame_id = state.header.stamp, frame
+        else:
+            hover = messages.command_from_joints  # a well-formed command until then
+            message = JointState(name=[f"rotor_{i}" for i in range(4)], velocity=[1743.65] * 4)
+            message.header.stamp, message.header.frame_id = state.header.stamp, "rotors"
+            assert hover(message) is not None
+        publisher.publish(message)
+
+    publisher = stack.node.create_publisher(JointState, "actuators/command", qos.COMMAND)
+    stack.node.create_subscription(Odometry, "odom", answer, qos.PUBLISH)
+    stack.start_sim()
+    stack.until(lambda: stack.client.state is not None, "the first state")
+    stack.take_off()
+    stack.until(lambda: stack.client.phase is Phase.DISARMED, "the landing")
+    stack.until(lambda: stack.counts("sim").get(f"command/{reason}", 0) > 10, "counted rejections")
+    record = stack.record()
+    assert [e.name for e in record.events][-3:] == ["command_timeout", "landing", "landed"]
+
+
+def test_external_pose_feeds_the_estimator(stack: Stack) -> None:
+    stack.start(sim={"pose_source": "external"})
+    with pytest.raises(FlightAborted, match="not valid"):
+        stack.client.call("arm", True)
+    publisher = stack.node.create_publisher(PoseStamped, "external_pose", qos.EVENTS)
+    stack.until(lambda: publisher.get_subscription_count() > 0, "the sim's subscription")
+    wrong = pose(0.0, 0.0, 0.0145, frame="base_link")
+    wrong.header.stamp = messages.to_time(stack.client.t)
+    publisher.publish(wrong)
+    publisher.publish(pose(0.0, 0.0, 0.0145))  # stamp 0: stale by now
+    stack.spin_for(0.5)
+    stack.until(
+        lambda: {"external_pose/frame_id", "external_pose/stale"} <= set(stack.counts("sim")), "counted rejections"
+    )
+
+    def feed() -> bool:
+        right = pose(0.3, 0.2, 0.0145)
+        right.header.stamp = messages.to_time(stack.client.t)
+        publisher.publish(right)
+        return stack.client.state.valid
+
+    stack.until(feed, "a valid state")
+    assert np.allclose(stack.client.state.position_w, [0.3, 0.2, 0.0145])
+    stack.client.call("arm", True)
+
+
+def test_hot_swap_in_flight(stack: Stack) -> None:
+    stack.start(controller={"controllers": ["geometric", "lqr"]})
+    stack.take_off()
+    change = SetParameters.Request(parameters=[Parameter("controller", value="lqr").to_parameter_msg()])
+    assert call(stack, SetParameters, "controller/set_parameters", change).results[0].successful
+    stack.until(lambda: stack.client.status("controller").get("controller") == "lqr", "the switch")
+    stack.spin_for(1.0)
+    assert stack.client.phase is Phase.FLYING
+    assert np.linalg.norm(stack.client.state.velocity_w) < 0.05
+    unknown = SetParameters.Request(parameters=[Parameter("controller", value="magic").to_parameter_msg()])
+    refused = call(stack, SetParameters, "controller/set_parameters", unknown).results[0]
+    assert not refused.successful and "expected one of: geometric, lqr" in refused.reason
+    fixed = SetParameters.Request(parameters=[Parameter("control_rate", value=50.0).to_parameter_msg()])
+    assert not call(stack, SetParameters, "controller/set_parameters", fixed).results[0].successful
+
+
+def test_lifecycle_by_hand_and_deactivation_in_flight(stack: Stack) -> None:
+    stack.start_sim()
+    stack.start_controller(autostart=False)
+
+    def state() -> int:
+        return call(stack, GetState, "controller/get_state", GetState.Request()).current_state.id
+
+    def change(transition: int) -> bool:
+        request = ChangeState.Request(transition=Transition(id=transition))
+        return call(stack, ChangeState, "controller/change_state", request).success
+
+    assert state() == State.PRIMARY_STATE_UNCONFIGURED
+    assert change(Transition.TRANSITION_CONFIGURE) and state() == State.PRIMARY_STATE_INACTIVE
+    assert change(Transition.TRANSITION_ACTIVATE) and state() == State.PRIMARY_STATE_ACTIVE
+    stack.client.wait_ready()
+    stack.take_off()
+    assert change(Transition.TRANSITION_DEACTIVATE)
+    stack.until(lambda: stack.client.phase is Phase.DISARMED, "landing after deactivation")
+
+
+@pytest.mark.parametrize(
+    ("module", "node", "parameters", "message"),
+    [
+        ("sim.node", "sim", {"wnid": "1,0,0"}, "unknown parameter of sim 'wnid'; expected one of: backend"),
+        ("sim.node", "sim", {"backend": "gazebo"}, "unknown value of parameter backend 'gazebo'"),
+        ("sim.node", "sim", {"vehicle": "tank"}, "unknown vehicle 'tank'; expected one of: crazyflie"),
+        ("sim.node", "sim", {"control_rate": 5.0}, "control_rate"),
+        ("sim.node", "sim", {"wind": "strong"}, "wind"),
+        ("controllers.node", "controller", {"controller": "pdi"}, "unknown controller 'pdi'"),
+        ("controllers.node", "controller", {"levels": ["velocity"]}, "no common command level"),
+    ],
+)
+def test_bad_parameters_end_a_node_with_one_line(
+    stack: Stack, module: str, node: str, parameters: dict, message: str
+) -> None:
+    stack.nodes.start(module, node, parameters)
+    assert stack.nodes.wait(node) == 2
+    printed = (stack.folder / f"{node}.log").read_text()
+    assert "Traceback" not in printed
+    assert message in stack.nodes.last_line(node)
+
+
+def test_two_stacks_do_not_share_a_domain(stack: Stack) -> None:
+    stack.start()
+    assert "sim" in stack.client.others()
