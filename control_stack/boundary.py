@@ -13,7 +13,17 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from control_stack.errors import InputRejected
-from control_stack.types import Array, Command
+from control_stack.types import (
+    Array,
+    AttitudeThrustCommand,
+    Command,
+    PositionCommand,
+    RatesThrustCommand,
+    RotorCommand,
+    VelocityCommand,
+)
+
+QUATERNION_TOLERANCE = 1e-3  # of a command's norm from 1
 
 
 class Rejections:
@@ -27,7 +37,10 @@ class Rejections:
 
 
 def finite(values: ArrayLike, what: str) -> Array:
-    array = np.asarray(values, dtype=float)
+    try:
+        array = np.asarray(values, dtype=float)
+    except (TypeError, ValueError):
+        raise InputRejected("type", f"{what} is not numeric") from None
     if not np.isfinite(array).all():
         raise InputRejected("nan", f"{what} is not finite")
     return array
@@ -36,6 +49,8 @@ def finite(values: ArrayLike, what: str) -> Array:
 def unit_quaternion(xyzw: ArrayLike, what: str = "orientation", tolerance: float = 1e-2) -> Array:
     """The quaternion scaled to unit norm; refused when its norm is further than the tolerance from 1."""
     quat = finite(xyzw, what)
+    if quat.shape != (4,):
+        raise InputRejected("shape", f"{what} has shape {quat.shape}, expected (4,)")
     norm = float(np.linalg.norm(quat))
     if abs(norm - 1.0) > tolerance:
         raise InputRejected("quaternion", f"{what} has norm {norm:.3f}")
@@ -51,17 +66,24 @@ def frame(found: str, expected: Iterable[str]) -> None:
 def fresh(stamp: float, now: float, max_age: float) -> None:
     """Refuses stamps older than max_age or more than max_age ahead, s."""
     age = now - stamp
-    if age > max_age:
-        raise InputRejected("stale", f"{age:.3f} s old")
     if age < -max_age:
         raise InputRejected("future", f"{-age:.3f} s ahead")
+    if not age <= max_age:  # a stamp that is NaN is not fresh either
+        raise InputRejected("stale", f"{age:.3f} s old")
 
 
+_COMMANDS = (RotorCommand, RatesThrustCommand, AttitudeThrustCommand, VelocityCommand, PositionCommand)
 _SHAPES = {"rotor_speed": (4,), "omega_b": (3,), "quat_xyzw": (4,), "velocity_w": (3,), "position_w": (3,)}
 
 
 def check_command(command: Command) -> None:
-    """Refuses one vehicle's command with non-finite values, wrong shapes or a non-unit quaternion."""
+    """Refuses what is no command, non-finite values, wrong shapes and quaternions away from unit norm.
+
+    No vehicle refuses more than this and levels that its spec does not list (``protocols.Vehicle.send``), so what
+    passed here is flown.
+    """
+    if not isinstance(command, _COMMANDS):
+        raise InputRejected("type", f"a {type(command).__name__} is no command")
     for key, value in vars(command).items():
         if key == "stamp":
             continue
@@ -69,4 +91,4 @@ def check_command(command: Command) -> None:
         if array.shape != _SHAPES.get(key, ()):
             raise InputRejected("shape", f"{key} has shape {array.shape}, expected {_SHAPES.get(key, ())}")
         if key == "quat_xyzw":
-            unit_quaternion(array, key)
+            unit_quaternion(array, key, QUATERNION_TOLERANCE)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import re
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
-from control_stack.cli.report import report
+from control_stack.cli.report import Outcome, report
 from control_stack.errors import InvalidInput, MissingDependency
 from control_stack.protocols import Trajectory, choose_level
 from control_stack.quadrotor.parameters import QuadrotorParameters, load_vehicle, vehicle_names
@@ -20,6 +23,7 @@ from control_stack.safety.events import Phase
 from control_stack.trajectories import parse_trajectory, with_approach
 from control_stack.types import CommandLevel, QuadrotorState, Reference
 
+_NAMESPACE = re.compile(r"([A-Za-z_]\w*(/[A-Za-z_]\w*)*)?", re.ASCII)
 _EPILOG = """examples:
   control-stack fly                                      figure-eight, PyBullet, geometric controller, over ROS 2
   control-stack fly --backend analytic --no-ros          the same in one process, with the analytic simulator
@@ -80,7 +84,20 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 
 def run(options: argparse.Namespace) -> int:
     config, parameters = resolve(options)
-    folder = RunFolder(options.out)
+    if config.ros:
+        from control_stack.cli.fly_ros import fly_ros
+
+        return _fly(options.out, config, parameters, partial(fly_ros, config))
+    from control_stack.cli.fly_in_process import InProcess
+
+    with InProcess(config, parameters) as flight:
+        return _fly(options.out, config, parameters, flight)
+
+
+def _fly(
+    out: str | None, config: FlyConfig, parameters: QuadrotorParameters, flight: Callable[..., Outcome]
+) -> int:
+    folder = RunFolder(out)
     folder.write_config(config)
     log = folder.file("flight.mcap")
     flown: list[Trajectory] = []
@@ -90,14 +107,7 @@ def run(options: argparse.Namespace) -> int:
         return flown[0]
 
     with _Progress() as progress:
-        if config.ros:
-            from control_stack.cli.fly_ros import fly_ros
-
-            outcome = fly_ros(config, folder.path, log, make, progress)
-        else:
-            from control_stack.cli.fly_in_process import fly_in_process
-
-            outcome = fly_in_process(config, parameters, log, make, progress)
+        outcome = flight(folder.path, log, make, progress)
     return report(folder, config, parameters, flown[0] if flown else None, outcome)
 
 
@@ -116,8 +126,12 @@ def resolve(options: argparse.Namespace) -> tuple[FlyConfig, QuadrotorParameters
         choose_level(name, load_controller(name).levels, parameters.name, [CommandLevel(v) for v in levels])
     parse_wind(options.wind)
     sensor_preset(options.sensors)
-    if options.takeoff_height < 0.1:
-        raise InvalidInput(f"--takeoff-height must be at least 0.1 m, got {options.takeoff_height:g}")
+    if not 0.1 <= options.takeoff_height <= 100.0:
+        raise InvalidInput(f"--takeoff-height must be between 0.1 and 100 m, got {options.takeoff_height:g}")
+    if not 0 <= options.seed < 2**31:
+        raise InvalidInput(f"--seed must be from 0 to {2**31 - 1}, got {options.seed}")
+    if not _NAMESPACE.fullmatch(options.namespace.strip("/")):
+        raise InvalidInput(f"--namespace must be names of letters, digits and _, joined by /, got '{options.namespace}'")
     if options.realtime is not None and not 0.01 <= options.realtime <= 100.0:
         raise InvalidInput(f"--realtime must be between 0.01 and 100, got {options.realtime:g}")
     if not options.no_ros and importlib.util.find_spec("rclpy") is None:
@@ -150,6 +164,9 @@ def plan(config: FlyConfig, parameters: QuadrotorParameters, state: QuadrotorSta
     x, y, z = ground.tolist() if ground is not None else (0.0, 0.0, 0.5 * float(parameters.body_size[2]))
     hover = (x, y, z + config.takeoff_height)
     trajectory = parse_trajectory(config.trajectory, hover)
+    lowest = min(float(trajectory(t).position_w[2]) for t in np.arange(0.0, trajectory.duration + 0.1, 0.1))
+    if lowest < z:
+        raise InvalidInput(f"trajectory '{config.trajectory}' goes down to z = {lowest:g} m, below the ground at {z:g} m")
     limits = parameters.limits
     speed = min(limits.speed, 1.0)
     return with_approach(trajectory, Reference(np.array(hover)), speed, min(limits.acceleration, 2.0))
@@ -175,7 +192,7 @@ class _Progress:
     """A bar of the vehicle's time, with the phase before it."""
 
     def __enter__(self) -> _Progress:
-        self._bar = tqdm(unit="s", total=30.0, bar_format="{desc:<9} {bar} {n:.1f}/{total:.1f} s [{elapsed}]", file=sys.stderr, leave=False)
+        self._bar = tqdm(unit="s", total=30.0, bar_format="{desc:<9} {bar} {n:.1f}/{total:.1f} s [{elapsed}]", file=sys.stderr, leave=False, disable=None)
         return self
 
     def __exit__(self, *details: object) -> None:

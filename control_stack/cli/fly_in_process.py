@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from control_stack.cli.report import Outcome
+from control_stack.errors import FlightAborted
 from control_stack.flight.advance import ComputeDelay
 from control_stack.flight.controller_side import ControllerSide
 from control_stack.flight.in_process import InProcessFlight, Timing
@@ -19,6 +22,7 @@ from control_stack.flight.vehicle_side import VehicleSide
 from control_stack.log import FlightLog
 from control_stack.protocols import Trajectory
 from control_stack.quadrotor.parameters import QuadrotorParameters
+from control_stack.safety.events import Phase
 from control_stack.safety.supervisor import SafetyConfig
 from control_stack.types import CommandLevel, QuadrotorState
 
@@ -26,56 +30,110 @@ if TYPE_CHECKING:
     from control_stack.cli.fly import FlyConfig, _Progress
 
 
-def fly_in_process(
-    config: FlyConfig,
-    parameters: QuadrotorParameters,
-    log: Path,
-    make: Callable[[QuadrotorState], Trajectory],
-    progress: _Progress,
-) -> Outcome:
-    """Flies; on Ctrl-C it lands first. The log is closed whatever happens."""
-    from controllers.loader import build_controller
-    from sim.config import SimulationConfig
-    from sim.factory import make_vehicle
-    from sim.sensors import sensor_preset
-    from sim.wind import parse_wind
+class InProcess:
+    """Vehicle and controllers, built; a call flies them once. As a context manager it closes the vehicle."""
 
-    simulation = SimulationConfig(
-        physics_rate_hz=config.physics_rate,
-        control_rate_hz=config.control_rate,
-        seed=config.seed,
-        wind=parse_wind(config.wind),
-        sensors=sensor_preset(config.sensors),
-    )
-    vehicle = make_vehicle(config.backend, parameters, simulation)
-    vehicle.connect()
-    levels = [CommandLevel(v) for v in config.levels]
-    built = {name: build_controller(name, parameters, levels, config.control_rate) for name in config.controllers}
-    controllers = ControllerSide(built, config.controller, Setpoints(parameters.limits))
-    side = VehicleSide(vehicle, parameters, SafetyConfig(takeoff_height=config.takeoff_height))
-    dt = 1.0 / config.control_rate
-    pace = _Pacer(dt / config.real_time_factor) if config.real_time_factor else (lambda: None)
-    timing = Timing(dt, 1.0 / config.physics_rate, ComputeDelay(config.compute_delay, dt), pace)
-    recorder = Recorder(FlightLog(log))
-    flight = InProcessFlight(vehicle, side, controllers, timing, recorder)
-    outcome = Outcome()
-    started = time.monotonic()
-    try:
-        trajectory = make(vehicle.state())
-        progress.expect(trajectory.duration + 9.0)
-        flight.run(trajectory, progress)
-    except KeyboardInterrupt:
-        outcome.interrupted = True
-        flight.land(progress)
-    finally:
-        outcome.real_time_factor = flight.t / max(time.monotonic() - started, 1e-9)
-        periods = np.diff(controllers.call_times)
-        if len(periods):
-            outcome.loop_period_p50_s, outcome.loop_period_p99_s = np.percentile(periods, [50, 99]).tolist()
-        outcome.rejections = dict(side.rejections.counts)
-        recorder.close()
-        vehicle.close()
-    return outcome
+    def __init__(self, config: FlyConfig, parameters: QuadrotorParameters):
+        """Raises a ControlStackError for what cannot be built, before a run folder is made for it."""
+        from controllers.loader import build_controller
+        from sim.config import SimulationConfig
+        from sim.factory import make_vehicle
+        from sim.sensors import sensor_preset
+        from sim.wind import parse_wind
+
+        simulation = SimulationConfig(
+            physics_rate_hz=config.physics_rate,
+            control_rate_hz=config.control_rate,
+            seed=config.seed,
+            wind=parse_wind(config.wind),
+            sensors=sensor_preset(config.sensors),
+        )
+        self._config = config
+        levels, rate = [CommandLevel(v) for v in config.levels], config.control_rate
+        built = {name: build_controller(name, parameters, levels, rate) for name in config.controllers}
+        self._controllers = ControllerSide(built, config.controller, Setpoints(parameters.limits))
+        self._vehicle = make_vehicle(config.backend, parameters, simulation)
+        self._vehicle.connect()
+        self._side = VehicleSide(self._vehicle, parameters, SafetyConfig(takeoff_height=config.takeoff_height))
+
+    def __enter__(self) -> InProcess:
+        return self
+
+    def __exit__(self, *details: object) -> None:
+        self._vehicle.close()
+
+    def __call__(
+        self, folder: Path, log: Path, make: Callable[[QuadrotorState], Trajectory], progress: _Progress
+    ) -> Outcome:
+        """Flies; on Ctrl-C it lands first, on a second one it cuts. The log is closed whatever happens."""
+        config, controllers = self._config, self._controllers
+        dt = 1.0 / config.control_rate
+        pace = _Pacer(dt / config.real_time_factor) if config.real_time_factor else (lambda: None)
+        timing = Timing(dt, 1.0 / config.physics_rate, ComputeDelay(config.compute_delay, dt), pace)
+        recorder = Recorder(FlightLog(log))
+        flight = InProcessFlight(self._vehicle, self._side, controllers, timing, recorder)
+        outcome = Outcome()
+        started = time.monotonic()
+        try:
+            trajectory = make(self._vehicle.state())
+            progress.expect(trajectory.duration + 9.0)
+            with _BetweenPeriods(progress) as watched:
+                self._fly(flight, trajectory, watched, outcome)
+        finally:
+            outcome.real_time_factor = flight.t / max(time.monotonic() - started, 1e-9)
+            periods = np.diff(controllers.call_times)
+            if len(periods):
+                p50, p99 = np.percentile(periods, [50, 99]).tolist()
+                outcome.loop_period_p50_s, outcome.loop_period_p99_s = p50, p99
+            outcome.rejections = dict(self._side.rejections.counts)
+            recorder.close()
+        return outcome
+
+    def _fly(
+        self, flight: InProcessFlight, trajectory: Trajectory, watched: _BetweenPeriods, outcome: Outcome
+    ) -> None:
+        try:
+            try:
+                flight.run(trajectory, watched)
+            except FlightAborted as error:
+                outcome.aborted = str(error)
+                flight.land(watched)
+            except KeyboardInterrupt:
+                outcome.interrupted = True
+                flight.land(watched)
+        except (FlightAborted, KeyboardInterrupt) as error:  # it does not come down, or not soon enough
+            outcome.interrupted |= isinstance(error, KeyboardInterrupt)
+            self._side.supervisor.emergency(flight.t)
+            flight.land(lambda t, phase: None)
+
+
+class _BetweenPeriods:
+    """Shows progress after every period, and raises KeyboardInterrupt there and nowhere else.
+
+    Where Ctrl-C struck by itself it could leave half a period, or half a record in the log.
+    """
+
+    def __init__(self, progress: Callable[[float, Phase], None]):
+        self._progress, self._pressed = progress, False
+
+    def __enter__(self) -> _BetweenPeriods:
+        self._main = threading.current_thread() is threading.main_thread()  # others may not set handlers
+        if self._main:
+            self._previous = signal.signal(signal.SIGINT, self._note)
+        return self
+
+    def __exit__(self, *details: object) -> None:
+        if self._main:
+            signal.signal(signal.SIGINT, self._previous)
+
+    def _note(self, *details: Any) -> None:
+        self._pressed = True
+
+    def __call__(self, t: float, phase: Phase) -> None:
+        self._progress(t, phase)
+        if self._pressed:
+            self._pressed = False
+            raise KeyboardInterrupt
 
 
 class _Pacer:

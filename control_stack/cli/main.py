@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
+from typing import NoReturn
 
 from control_stack.cli import bench, doctor, fly
 from control_stack.errors import ControlStackError, FlightAborted
@@ -20,8 +21,15 @@ def _version() -> str:
         return "not installed"
 
 
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line; argparse would print the whole usage before it."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(EXIT_BAD_INPUT, f"error: {message} (see {self.prog} --help)\n")
+
+
 def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="control-stack",
         description="Model-based control of robots: fly in simulation, fit a model, control with it, fly the robot.",
     )

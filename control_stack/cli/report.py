@@ -33,6 +33,7 @@ class Outcome:
     loop_period_p99_s: float = float("nan")
     rejections: dict[str, int] = field(default_factory=dict)
     interrupted: bool = False
+    aborted: str | None = None
 
 
 def report(
@@ -50,6 +51,7 @@ def report(
         subtitle=f"{config.controller} ({summary['level']}) in {config.backend}, wind {config.wind}; "
         f"RMSE {rmse:.3f} m, max {worst:.3f} m",
         rotor_limits=(float(parameters.rotor_speed_min[0]), float(parameters.rotor_speed_max[0])),
+        interval=tuple(summary["measured_interval_s"]),
     )
     rows = [
         ("position RMSE", rmse, "m"),
@@ -68,6 +70,9 @@ def report(
     if outcome.interrupted:
         print("interrupted: the vehicle was brought down first", file=sys.stderr)
         return EXIT_INTERRUPTED
+    if outcome.aborted:
+        print(f"aborted: {outcome.aborted}", file=sys.stderr)
+        return EXIT_NOT_LANDED
     return EXIT_OK if summary["landed_upright"] and summary["completed"] else EXIT_NOT_LANDED
 
 
@@ -107,6 +112,7 @@ def summarize(
         "compute_delay": config.compute_delay,
         "seed": config.seed,
         "interrupted": outcome.interrupted,
+        "aborted": outcome.aborted,
         "rejections": outcome.rejections,
         "events": [{"t": e.t, "severity": e.severity.name, "name": e.name, "message": e.message} for e in record.events],
         **provenance(),

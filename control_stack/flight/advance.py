@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from control_stack.errors import InvalidInput
@@ -24,6 +25,8 @@ class ComputeDelay:
     def __post_init__(self) -> None:
         if self.kind not in ("none", "fixed", "measured"):
             raise InvalidInput(f"compute_delay is none, fixed or measured, got '{self.kind}'")
+        if not 0.0 <= self.fixed < math.inf:
+            raise InvalidInput(f"a compute delay is at least 0 s, got {self.fixed:g}")
 
     def seconds(self, measured: float) -> float:
         return {"none": 0.0, "fixed": self.fixed, "measured": measured}[self.kind]

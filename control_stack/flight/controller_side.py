@@ -5,11 +5,11 @@ from __future__ import annotations
 import time
 from collections import deque
 
-import numpy as np
-
-from control_stack.errors import UnknownName
+from control_stack.boundary import check_command
+from control_stack.errors import InputRejected, UnknownName
 from control_stack.flight.setpoints import Setpoints
 from control_stack.protocols import Controller
+from control_stack.safety.events import Event, Severity
 from control_stack.types import Command, QuadrotorState, Reference
 
 _WINDOW = 6000  # calls over which solve times and periods are reported
@@ -19,7 +19,8 @@ class ControllerSide:
     """All controllers of a flight, built beforehand; one is active, one may run in shadow to take over.
 
     A controller asked for in flight is called beside the active one for its warm-up, its commands thrown away, and
-    takes over when it has run that long; a controller that fails its warm-up with a non-finite command never does.
+    takes over when it has run that long. One that fails its warm-up, by a command that no vehicle would take or by
+    an exception, never does. ``drain_events`` tells of either.
     """
 
     def __init__(self, controllers: dict[str, Controller], active: str, setpoints: Setpoints):
@@ -31,6 +32,7 @@ class ControllerSide:
         self.last_reference: Reference | None = None
         self._shadow: str | None = None
         self._shadow_calls = 0
+        self._events: list[Event] = []
         for controller in controllers.values():
             controller.reset()
 
@@ -40,12 +42,24 @@ class ControllerSide:
         return self._shadow
 
     def switch(self, name: str) -> None:
-        """Asks for another controller; it takes over after its warm-up. Raises UnknownName."""
+        """Asks for another controller; it takes over after its warm-up. The active one's name ends a warm-up.
+
+        Raises:
+            UnknownName: It was not built beforehand.
+        """
         if name not in self.controllers:
             raise UnknownName("controller", name, self.controllers)
+        if name == self._shadow:
+            return
         self._shadow, self._shadow_calls = (None, 0) if name == self.active else (name, 0)
         if self._shadow:
             self.controllers[name].reset()
+
+    def landed(self) -> None:
+        """A flight is over: controllers and setpoints forget it."""
+        self.setpoints.landed()
+        for controller in self.controllers.values():
+            controller.reset()
 
     def compute(self, t: float, state: QuadrotorState, flying: bool) -> Command:
         """The active controller's command for this state; ``flying`` False while its commands are not in force."""
@@ -56,23 +70,29 @@ class ControllerSide:
         self.call_times.append(started)
         self.solve_times.append(time.perf_counter() - started)
         if self._shadow is not None:
-            self._warm_up(t, state, reference)
+            self._warm_up(t, state, reference, self._shadow)
         return command
 
-    def _warm_up(self, t: float, state: QuadrotorState, reference: Reference) -> None:
-        name = self._shadow
-        if name is None:
-            return
+    def drain_events(self) -> list[Event]:
+        """Switches that were made or given up since the last call."""
+        events, self._events = self._events, []
+        return events
+
+    def _warm_up(self, t: float, state: QuadrotorState, reference: Reference, name: str) -> None:
         shadow = self.controllers[name]
-        rehearsal = shadow(t, state, reference)
-        if not _is_finite(rehearsal):
+        try:
+            check_command(shadow(t, state, reference))
+        except Exception as error:  # a user's controller may raise anything; the active one flies on
+            reason = str(error) if isinstance(error, InputRejected) else f"{type(error).__name__}: {error}"
+            message = f"controller '{name}' failed its warm-up, '{self.active}' flies on: {reason}"
             self._shadow = None
+            self._tell(t, Severity.WARN, "controller_refused", message, name)
             return
         self._shadow_calls += 1
         if self._shadow_calls >= shadow.spec.warm_up:
+            message = f"controller '{name}' takes over from '{self.active}'"
             self.active, self._shadow = name, None
+            self._tell(t, Severity.OK, "controller_switched", message, name)
 
-
-def _is_finite(command: Command) -> bool:
-    values = (v for v in vars(command).values() if isinstance(v, (float, np.ndarray)))
-    return all(bool(np.isfinite(v).all()) for v in values)
+    def _tell(self, t: float, severity: Severity, name: str, message: str, controller: str) -> None:
+        self._events.append(Event(t, severity, name, message, {"controller": controller}))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -13,7 +15,10 @@ from control_stack.flight.controller_side import ControllerSide
 from control_stack.flight.recorder import Recorder
 from control_stack.flight.vehicle_side import VehicleSide
 from control_stack.protocols import SimulatedVehicle, Trajectory
-from control_stack.safety.events import AIRBORNE, Phase, Reply
+from control_stack.safety.events import AIRBORNE, Event, Phase, Reply, Severity
+from control_stack.types import QuadrotorState
+
+_PATIENCE = 30.0  # s beyond what a take-off or landing should last
 
 
 @dataclass(frozen=True)
@@ -27,54 +32,82 @@ class Timing:
 
 
 class InProcessFlight:
-    """Arms, takes off, flies a trajectory and lands, one ``tick`` per control period."""
+    """Arms, takes off, flies a trajectory and lands, one ``tick`` per control period.
+
+    A controller that raises is dead from then on, as a process of its own would be: the supervisor lands.
+    """
 
     def __init__(
-        self, vehicle: SimulatedVehicle, side: VehicleSide, controllers: ControllerSide, timing: Timing, recorder: Recorder
+        self,
+        vehicle: SimulatedVehicle,
+        side: VehicleSide,
+        controllers: ControllerSide,
+        timing: Timing,
+        recorder: Recorder,
     ):
         self._vehicle, self._side, self._controllers = vehicle, side, controllers
         self._timing, self._recorder = timing, recorder
         side.on_event = recorder.event
         self._ticks = 0
+        self._failure: str | None = None
 
     @property
     def t(self) -> float:
+        """Simulated time, s."""
         return self._ticks * self._timing.dt
 
     def tick(self) -> None:
+        """One control period."""
         t, timing, side = self.t, self._timing, self._side
-        state, truth = side.observe(), self._vehicle.true_state()
+        before, state, truth = side.phase, side.observe(), self._vehicle.true_state()
         flying = side.phase is Phase.FLYING
-        command = self._controllers.compute(t, state, flying)
-        measured = self._controllers.solve_times[-1]
-        try:
-            side.receive(t, command)
-        except InputRejected:
-            pass  # counted; the supervisor's time-out runs
+        measured = 0.0 if self._failure else self._control(t, state, flying)
         advance(side, self._vehicle, t, timing.dt, timing.physics_dt, timing.delay.seconds(measured))
         self._recorder.period(t, side, truth)
-        if flying and self._controllers.last_reference is not None:
+        if flying and not self._failure and self._controllers.last_reference is not None:
             self._recorder.reference(t, self._controllers.last_reference)
+        for event in self._controllers.drain_events():
+            self._recorder.event(event)
+        if side.phase is Phase.DISARMED and before is not Phase.DISARMED:
+            self._controllers.landed()
         self._ticks += 1
         timing.pace()
 
+    def _control(self, t: float, state: QuadrotorState, flying: bool) -> float:
+        """Lets the controller answer; returns the wall time it took, s."""
+        try:
+            command = self._controllers.compute(t, state, flying)
+        except Exception as error:  # a user's controller may raise anything, and the vehicle must come down
+            self._failure = f"controller '{self._controllers.active}' failed: {_one_line(error)}"
+            self._recorder.event(Event(t, Severity.ERROR, "controller_failed", self._failure))
+            return 0.0
+        try:
+            self._side.receive(t, command)
+        except InputRejected:
+            pass  # counted; the supervisor's time-out runs
+        return self._controllers.solve_times[-1]
+
     def run(self, trajectory: Trajectory, progress: Callable[[float, Phase], None]) -> None:
-        """Flies the trajectory from take-off to landing. Raises FlightAborted when a phase is refused or lost."""
+        """Flies the trajectory from take-off to landing. Raises FlightAborted when that is not how it went."""
         supervisor = self._side.supervisor
         self._controllers.setpoints.follow(trajectory, None)
         self.tick()
         _require(supervisor.arm(self.t, self._side.state))
         _require(supervisor.takeoff(self.t, self._side.state))
-        self._until(lambda: self._side.phase is not Phase.TAKEOFF, 30.0, progress)
+        limit = supervisor.takeoff_duration() + _PATIENCE
+        self._until(lambda: self._side.phase is not Phase.TAKEOFF, limit, progress)
         flying_until = self.t + trajectory.duration + 1.0
         self._until(lambda: self.t >= flying_until or self._side.phase not in AIRBORNE, np.inf, progress)
         self.land(progress)
+        if self._failure:
+            raise FlightAborted(self._failure)
 
     def land(self, progress: Callable[[float, Phase], None]) -> None:
         """Lands if airborne, and flies on until the vehicle has disarmed."""
         if self._side.phase in AIRBORNE:
             _require(self._side.supervisor.land(self.t, self._side.state))
-        self._until(lambda: self._side.phase not in AIRBORNE, 60.0, progress)
+        way_down = np.nan_to_num(abs(self._side.state.position_w[2])) / self._side.supervisor.config.land_speed
+        self._until(lambda: self._side.phase not in AIRBORNE, way_down + _PATIENCE, progress)
         settled = self.t + 0.2
         self._until(lambda: self.t >= settled, 1.0, progress)
 
@@ -82,7 +115,8 @@ class InProcessFlight:
         deadline = self.t + limit
         while not done():
             if self.t > deadline:
-                raise FlightAborted(f"phase {self._side.phase.value} did not end within {limit:g} s of simulated time")
+                phase = self._side.phase.value
+                raise FlightAborted(f"phase {phase} did not end within {limit:.0f} s of simulated time")
             self.tick()
             progress(self.t, self._side.phase)
 
@@ -90,3 +124,9 @@ class InProcessFlight:
 def _require(reply: Reply) -> None:
     if not reply.accepted:
         raise FlightAborted(reply.message)
+
+
+def _one_line(error: Exception) -> str:
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
+    return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}{place}"

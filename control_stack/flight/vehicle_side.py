@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from control_stack.boundary import Rejections, check_command
 from control_stack.errors import InputRejected
-from control_stack.protocols import Vehicle
+from control_stack.protocols import Vehicle, choose_level
 from control_stack.quadrotor.parameters import QuadrotorParameters
 from control_stack.safety.events import Event, Phase
 from control_stack.safety.supervisor import SafetyConfig, Supervisor
@@ -24,6 +24,9 @@ class VehicleSide:
     """
 
     def __init__(self, vehicle: Vehicle, parameters: QuadrotorParameters, safety: SafetyConfig):
+        """Raises IncompatibleLevels for a vehicle that cannot take the supervisor's own commands."""
+        for level in Supervisor.LEVELS:
+            choose_level("supervisor", [level], vehicle.spec.name, vehicle.spec.levels)
         self.vehicle = vehicle
         self.supervisor = Supervisor(parameters, safety)
         self.rejections = Rejections()
@@ -43,9 +46,9 @@ class VehicleSide:
     def receive(self, t: float, command: Command) -> None:
         """Takes a controller's command; raises InputRejected (counted) if the vehicle cannot take it."""
         try:
+            check_command(command)
             if command.level not in self.vehicle.spec.levels:
                 raise InputRejected("level", f"{self.vehicle.spec.name} does not accept {command.level.value}")
-            check_command(command)
         except InputRejected as error:
             self.rejections.add("command", error)
             raise
@@ -62,8 +65,9 @@ class VehicleSide:
             try:
                 self.sent = self.vehicle.send(decision)
             except InputRejected as error:
-                # The vehicle keeps its last command; the time-out runs because nothing new was accepted.
+                # It passed check_command, so the vehicle breaks its contract and still flies an old command.
                 self.rejections.add("command", error)
+                self.supervisor.refused(t)
         for event in self.supervisor.drain_events():
             self.on_event(event)
         return self.sent

@@ -31,7 +31,7 @@ from control_stack.ros import messages, qos
 from control_stack.ros.lifecycle import ManagedNode
 from control_stack.ros.parameters import Declared
 from control_stack.ros_layout import COMMAND_TOPIC, EVENT_PREFIX
-from control_stack.safety.events import Event, Reply
+from control_stack.safety.events import Event, Reply, Severity
 from control_stack.safety.supervisor import SafetyConfig
 from control_stack.types import QuadrotorState
 
@@ -149,8 +149,12 @@ class VehicleNode(ManagedNode):
 
     def _on_event(self, event: Event) -> None:
         self.recorder.event(event)
-        log = self.get_logger().info if event.severity == 0 else self.get_logger().warning
-        log(f"[{event.t:.2f} s] {event.message}")
+        line = f"[{event.t:.2f} s] {event.message}"
+        # Two calls, because rclpy ties a severity to the place that it is logged from.
+        if event.severity is Severity.OK:
+            self.get_logger().info(line)
+        else:
+            self.get_logger().warning(line)
         values = [KeyValue(key=k, value=v) for k, v in {**event.values, "t": f"{event.t:.3f}"}.items()]
         level = bytes([int(event.severity)])
         status = DiagnosticStatus(level=level, name=EVENT_PREFIX + event.name, message=event.message, values=values)

@@ -8,13 +8,19 @@ holds position and then lands by itself. Pure logic: time, state and commands co
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
 from control_stack.algebra import body_axes, yaw_of
 from control_stack.quadrotor.parameters import GRAVITY, QuadrotorParameters
 from control_stack.safety.events import AIRBORNE, Event, Phase, Reply, Severity
-from control_stack.types import AttitudeThrustCommand, Command, PositionCommand, QuadrotorState
+from control_stack.types import AttitudeThrustCommand, Command, CommandLevel, PositionCommand, QuadrotorState
+
+
+_SETTLING = 3.0  # s after the climb to come to rest at its end
+_SMOOTHING = 0.15  # s: touchdown is judged by a velocity that single noisy measurements do not hide
+_BLIND_SINK = 0.07  # of gravity: how fast a blind descent accelerates until drag balances it
 
 
 @dataclass(frozen=True)
@@ -24,8 +30,8 @@ class SafetyConfig:
     Attributes:
         command_timeout: s without a valid command in flight until the supervisor holds.
         hold_time: s of holding, still without a command, until it lands.
-        state_timeout: s without a valid state in flight until it descends blind.
-        blind_descent_time: s of blind descent until the motors stop.
+        state_timeout: age of the newest valid state in flight, s, from which it descends blind.
+        blind_descent_time: s of blind descent until the motors stop, at least; longer from further up.
         takeoff_height: m above the take-off point.
         climb_speed, land_speed: m/s.
         touchdown_time: s at rest near the ground until it disarms.
@@ -44,14 +50,19 @@ class SafetyConfig:
 class Supervisor:
     """One flight's state machine. Call ``update`` once per control period, requests and commands in between."""
 
+    LEVELS: ClassVar[tuple[CommandLevel, ...]] = (CommandLevel.POSITION, CommandLevel.ATTITUDE)
+
     def __init__(self, parameters: QuadrotorParameters, config: SafetyConfig):
-        self._parameters, self._config = parameters, config
+        self._parameters, self.config = parameters, config
         self.phase = Phase.DISARMED
         self._events: list[Event] = []
         self._since = 0.0
         self._command: Command | None = None
         self._command_time = -np.inf
-        self._valid_time = -np.inf
+        nothing = np.zeros(3)
+        # The newest state that could be trusted: until there is one, one too old to be.
+        self._known = QuadrotorState(nothing, nothing, np.array([0.0, 0.0, 0.0, 1.0]), nothing, stamp=-np.inf)
+        self._drift = np.zeros(3)  # its velocity, smoothed
         self._anchor = np.zeros(3)
         self._yaw = 0.0
         self._ground = 0.0
@@ -65,11 +76,12 @@ class Supervisor:
             return Reply(False, "emergency is latched: disarm first")
         if self.phase is not Phase.DISARMED:
             return Reply(True, "already armed")
-        if not state.valid or not state.is_finite():
+        if not self._learn(t, state):
             return Reply(False, "state estimate is not valid")
         if body_axes(tuple(state.quat_xyzw.tolist()))[2][2] < 0.9:  # type: ignore[arg-type]
             return Reply(False, "vehicle is tilted more than 25 degrees")
         self._ground = float(state.position_w[2])
+        self._blind_since = None
         self._enter(t, Phase.ARMED, Severity.OK, "armed")
         return Reply(True, "armed")
 
@@ -82,16 +94,19 @@ class Supervisor:
     def takeoff(self, t: float, state: QuadrotorState) -> Reply:
         if self.phase is not Phase.ARMED:
             return Reply(False, f"refused in phase {self.phase.value}: arm first")
-        self._anchor_at(state)
-        self._enter(t, Phase.TAKEOFF, Severity.OK, f"take-off to {self._config.takeoff_height:g} m")
-        return Reply(True, f"taking off to {self._config.takeoff_height:g} m")
+        if not self._learn(t, state):
+            return Reply(False, "state estimate is not valid")
+        self._anchor_here()
+        self._enter(t, Phase.TAKEOFF, Severity.OK, f"take-off to {self.config.takeoff_height:g} m")
+        return Reply(True, f"taking off to {self.config.takeoff_height:g} m")
 
     def land(self, t: float, state: QuadrotorState) -> Reply:
         if self.phase is Phase.LANDING:
             return Reply(True, "already landing")
         if self.phase not in AIRBORNE:
             return Reply(False, f"refused in phase {self.phase.value}: not flying")
-        self._start_landing(t, state, Severity.OK, "landing on request")
+        self._learn(t, state)
+        self._start_landing(t, Severity.OK, "landing on request")
         return Reply(True, "landing")
 
     def emergency(self, t: float) -> Reply:
@@ -103,6 +118,11 @@ class Supervisor:
         """Takes a controller's command, already checked at the boundary, as the newest."""
         self._command, self._command_time = command, t
 
+    def refused(self, t: float) -> None:
+        """Tells that the vehicle did not take a controller's command that ``update`` gave for it."""
+        if self.phase is Phase.FLYING:
+            self._start_landing(t, Severity.ERROR, "the vehicle refuses the controller's command: landing")
+
     def drain_events(self) -> list[Event]:
         events, self._events = self._events, []
         return events
@@ -111,85 +131,107 @@ class Supervisor:
 
     def update(self, t: float, state: QuadrotorState) -> Command | None:
         """What to send now; None means motors off. ``state`` is the newest the vehicle has, however old."""
-        trusted = state.valid and state.is_finite() and t - state.stamp <= self._config.state_timeout
-        if trusted:
-            self._valid_time = t
-        if self.phase in (Phase.DISARMED, Phase.ARMED, Phase.EMERGENCY):
+        trusted = self._learn(t, state)
+        if self.phase not in AIRBORNE:
             return None
-        if not trusted and t - self._valid_time > self._config.state_timeout:
-            return self._blind(t, state)
+        if not trusted and t - self._known.stamp > self.config.state_timeout:
+            return self._blind(t)
         if self._blind_since is not None and trusted:
             self._blind_since = None
-            self._start_landing(t, state, Severity.WARN, "state is back: landing")
+            self._start_landing(t, Severity.WARN, "state is back: landing")
         if self.phase is Phase.TAKEOFF:
-            return self._takeoff_command(t, state)
-        if self.phase is Phase.FLYING and t - self._command_time > self._config.command_timeout:
-            self._anchor_at(state)
+            return self._takeoff_command(t)
+        if self.phase is Phase.FLYING and t - self._command_time > self.config.command_timeout:
+            self._anchor_here()
             self._enter(t, Phase.HOLD, Severity.WARN, "command_timeout: holding position", name="command_timeout")
         if self.phase is Phase.HOLD:
-            if t - self._command_time <= self._config.command_timeout:
+            if t - self._command_time <= self.config.command_timeout:
                 self._enter(t, Phase.FLYING, Severity.OK, "commands are back", name="command_recovered")
-            elif t - self._since > self._config.hold_time:
-                self._start_landing(t, state, Severity.ERROR, "no controller: landing")
+            elif t - self._since > self.config.hold_time:
+                self._start_landing(t, Severity.ERROR, "no controller: landing")
         if self.phase is Phase.LANDING:
-            return self._landing_command(t, state)
+            return self._landing_command(t)
         if self.phase is Phase.FLYING:
             return self._command
         return PositionCommand(self._anchor, yaw=self._yaw, stamp=t)
 
-    def _takeoff_command(self, t: float, state: QuadrotorState) -> Command:
-        height, speed = self._config.takeoff_height, self._config.climb_speed
-        # Quintic rest-to-rest climb; 1.875 is its ratio of peak to mean speed.
-        duration = max(1.875 * height / speed, 1.0)
+    def _learn(self, t: float, state: QuadrotorState) -> bool:
+        """Whether the state can be trusted now. The newest that could is kept for what must go on without one."""
+        if not (state.valid and state.is_finite() and t - state.stamp <= self.config.state_timeout):
+            return False
+        step = max(state.stamp - self._known.stamp, 0.0)
+        self._drift = self._drift + (1.0 - np.exp(-step / _SMOOTHING)) * (state.velocity_w - self._drift)
+        self._known = state
+        return True
+
+    def takeoff_duration(self) -> float:
+        """Of the climb, s: 1.875 is the ratio of peak to mean speed of a quintic from rest to rest."""
+        return max(1.875 * self.config.takeoff_height / self.config.climb_speed, 1.0)
+
+    def _takeoff_command(self, t: float) -> Command:
+        height, state, duration = self.config.takeoff_height, self._known, self.takeoff_duration()
         s = min((t - self._since) / duration, 1.0)
         climb = s**3 * (10.0 - 15.0 * s + 6.0 * s**2)
         rate = 30.0 * s**2 * (1.0 - s) ** 2 / duration
+        acceleration = 60.0 * s * (1.0 - s) * (1.0 - 2.0 * s) / duration**2
+        # The command has no place for acceleration; the velocity loop makes it of a / k_v.
+        rate += acceleration / float(self._parameters.gains.velocity[2])
         up = np.array([0.0, 0.0, height])
         target = self._anchor + climb * up
-        settled = np.linalg.norm(target - state.position_w) < 0.15 and np.linalg.norm(state.velocity_w) < 0.3
-        if s >= 1.0 and (settled or t - self._since > duration + 3.0):
+        settled = np.linalg.norm(target - state.position_w) < 0.15 and np.linalg.norm(self._drift) < 0.3
+        late = t - self._since > duration + _SETTLING
+        if late and state.position_w[2] < self._anchor[2] + 0.5 * height:
+            self._start_landing(t, Severity.ERROR, "take-off does not get up: landing")
+            return PositionCommand(self._anchor, yaw=self._yaw, stamp=t)
+        if s >= 1.0 and (settled or late):
             self._anchor = target
             self._command_time = max(self._command_time, t)  # the controller gets one time-out to start
             self._command = PositionCommand(target, yaw=self._yaw, stamp=t)
             self._enter(t, Phase.FLYING, Severity.OK, "take-off done: controller flies", name="takeoff_done")
         return PositionCommand(target, rate * up, yaw=self._yaw, stamp=t)
 
-    def _start_landing(self, t: float, state: QuadrotorState, severity: Severity, message: str) -> None:
-        self._anchor_at(state)
+    def _start_landing(self, t: float, severity: Severity, message: str) -> None:
+        self._anchor_here()
         self._rest_since = None
         self._enter(t, Phase.LANDING, severity, message)
 
-    def _landing_command(self, t: float, state: QuadrotorState) -> Command | None:
-        speed = self._config.land_speed
+    def _landing_command(self, t: float) -> Command | None:
+        speed, state = self.config.land_speed, self._known
         # First stop and hold for half a second, then a ramp that ends below the ground so that contact is sure.
         sink = max(t - self._since - 0.5, 0.0) * speed
         target = self._anchor - np.array([0.0, 0.0, sink])
         down = np.array([0.0, 0.0, -speed if sink > 0.0 else 0.0])
-        resting = np.linalg.norm(state.velocity_w) < 0.1 and state.position_w[2] - target[2] > 0.1
+        resting = np.linalg.norm(self._drift) < 0.1 and state.position_w[2] - target[2] > 0.1
+        # Counted on the state's own clock: an estimate that has frozen in the air is no touchdown.
         if not resting:
             self._rest_since = None
         elif self._rest_since is None:
-            self._rest_since = t
-        elif t - self._rest_since >= self._config.touchdown_time:
+            self._rest_since = state.stamp
+        elif state.stamp - self._rest_since >= self.config.touchdown_time:
             self._enter(t, Phase.DISARMED, Severity.OK, "landed and disarmed", name="landed")
             return None
         return PositionCommand(target, down, yaw=self._yaw, stamp=t)
 
-    def _blind(self, t: float, state: QuadrotorState) -> Command | None:
+    def _blind(self, t: float) -> Command | None:
         """Without a position the attitude loop, which the vehicle closes itself, is all that is left."""
         if self._blind_since is None:
             self._blind_since = t
+            self._anchor_here()
             self._enter(t, Phase.LANDING, Severity.ERROR, "state is lost: descending blind", name="state_timeout")
-        if t - self._blind_since > self._config.blind_descent_time:
+        height = max(float(self._known.position_w[2]) - self._ground, 0.0)
+        # Half as long again as the way down takes without drag: motors cut in the air would be a crash for sure.
+        enough = 1.5 * np.sqrt(2.0 * height / (_BLIND_SINK * GRAVITY))
+        if t - self._blind_since > max(self.config.blind_descent_time, enough):
             self._blind_since = None
             self._enter(t, Phase.EMERGENCY, Severity.ERROR, "blind descent is over: motors off", name="cut")
             return None
         half = 0.5 * self._yaw
         level = np.array([0.0, 0.0, np.sin(half), np.cos(half)])
-        thrust = 0.93 * float(self._parameters.mass) * GRAVITY
+        thrust = (1.0 - _BLIND_SINK) * float(self._parameters.mass) * GRAVITY
         return AttitudeThrustCommand(level, thrust, stamp=t)
 
-    def _anchor_at(self, state: QuadrotorState) -> None:
+    def _anchor_here(self) -> None:
+        state = self._known
         self._anchor = np.array(state.position_w, dtype=float)
         self._yaw = float(yaw_of(tuple(state.quat_xyzw.tolist())))  # type: ignore[arg-type]
 
