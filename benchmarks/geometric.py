@@ -7,16 +7,16 @@ from __future__ import annotations
 
 import argparse
 import time
-from typing import Any
 
 import numpy as np
 
 from control_stack.quadrotor.parameters import load_vehicle
+from control_stack.tables import BenchRow, bench_report
 from control_stack.trajectories import Lissajous
 from control_stack.types import QuadrotorState, Reference
 from controllers.geometric import GeometricController
 
-TARGET_US = 60.0
+TARGET = "<= 60"  # us
 BATCH = 4096
 
 
@@ -44,52 +44,36 @@ def _call_times(
     return np.array(times[len(states) // 10 :])
 
 
-def run(seed: int = 0, calls: int = 5000) -> list[dict[str, Any]]:
-    """Rows {test, metric, value, unit, target, peer, holds}; ``holds`` is None where there is no target."""
+def measure(seed: int = 0, quick: bool = False) -> list[BenchRow]:
+    """All rows of this benchmark. The target is for the typical call; p99 on a shared machine measures the machine."""
     parameters = load_vehicle("crazyflie")
     reference = Lissajous((0.0, 0.0, 0.0))(5.0)
+    calls = 1000 if quick else 5000
     many = _states(seed, calls)
     fields = ("position_w", "velocity_w", "quat_xyzw", "omega_b")
     singles = [QuadrotorState(*(getattr(many, name)[i] for name in fields)) for i in range(calls)]
     batch = [_states(seed, BATCH)] * 50
-    rows: list[dict[str, Any]] = []
+    rows: list[BenchRow] = []
     for level in GeometricController.levels:
         controller = GeometricController(parameters, level)
         single = 1e6 * _call_times(controller, singles, reference)
         controller.reset()
         per_vehicle = 1e6 / BATCH * _call_times(controller, batch, reference)
         for label, times, target in (
-            ("one vehicle", single, TARGET_US),
+            ("one vehicle", single, TARGET),
             (f"batch of {BATCH}, per vehicle", per_vehicle, None),
         ):
-            for metric, percentile in (("p50", 50), ("p99", 99)):
-                value = float(np.percentile(times, percentile))
-                # The target is for the typical call; p99 on a shared machine measures the machine.
-                aim = target if metric == "p50" else None
-                rows.append(
-                    {
-                        "test": f"geometric controller, {level.value}, {label}",
-                        "metric": metric,
-                        "value": value,
-                        "unit": "us",
-                        "target": aim,
-                        "peer": None,
-                        "holds": None if aim is None else value < aim,
-                    }
-                )
+            test = f"geometric controller, {level.value}, {label}"
+            rows.append(BenchRow(test, "p50", float(np.percentile(times, 50)), "us", target))
+            rows.append(BenchRow(test, "p99", float(np.percentile(times, 99)), "us"))
     return rows
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seed", type=int, default=0)
-    for row in run(parser.parse_args().seed):
-        target = (
-            ""
-            if row["target"] is None
-            else f"  target < {row['target']:g}: {'holds' if row['holds'] else 'MISSED'}"
-        )
-        print(f"{row['test']:<60} {row['metric']}  {row['value']:8.3f} {row['unit']}{target}")
+    seed = parser.parse_args().seed
+    bench_report(measure(seed), None, seed)
 
 
 if __name__ == "__main__":

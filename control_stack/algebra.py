@@ -1,9 +1,9 @@
 """Vector and quaternion algebra on tuples of components.
 
 A vector is a tuple of scalars ``(x, y, z)``, a quaternion ``(x, y, z, w)``. A *scalar* is anything with
-arithmetic: a Python float, a NumPy array or torch tensor of any batch shape, or a CasADi ``SX``. Every law and
-model written with these functions therefore exists once and runs on all four; floats are the fast path of a
-100 Hz node (np.cross on three numbers costs more than a whole attitude law on floats).
+arithmetic: a Python float, a NumPy array or torch tensor of any batch shape, or a CasADi ``SX``. Every law
+and model written with these functions therefore exists once and runs on all four; floats are the fast path of
+a 100 Hz node (np.cross on three numbers costs more than a whole attitude law on floats).
 """
 
 from __future__ import annotations
@@ -23,25 +23,30 @@ def _namespace(x: Scalar) -> Any:
 
 
 def sqrt(x: Scalar) -> Scalar:
+    """Square root."""
     return math.sqrt(x) if type(x) is float else x**0.5
 
 
 def sin(x: Scalar) -> Scalar:
+    """Sine of x rad."""
     return math.sin(x) if isinstance(x, (float, int)) else _namespace(x).sin(x)
 
 
 def cos(x: Scalar) -> Scalar:
+    """Cosine of x rad."""
     return math.cos(x) if isinstance(x, (float, int)) else _namespace(x).cos(x)
 
 
 def arctan2(y: Scalar, x: Scalar) -> Scalar:
+    """Angle of the point (x, y) in (-pi, pi], rad."""
     return math.atan2(y, x) if isinstance(x, (float, int)) else _namespace(x).arctan2(y, x)
 
 
 def where(condition: Scalar, a: Scalar, b: Scalar) -> Scalar:
-    """``a`` where the condition holds, else ``b`` (element by element); with torch one of them must be a tensor.
+    """``a`` where the condition holds, else ``b``, element by element.
 
-    (Of two Python floats torch.where makes torch's default type, float32, whatever the caller computes in.)
+    With torch at least one of them must be a tensor: of two Python floats torch.where makes its default type,
+    float32, whatever the caller computes in.
     """
     if isinstance(condition, bool):
         return a if condition else b
@@ -52,42 +57,51 @@ def where(condition: Scalar, a: Scalar, b: Scalar) -> Scalar:
 
 
 def minimum(a: Scalar, b: Scalar) -> Scalar:
+    """The smaller, element by element."""
     if type(a) is float and type(b) is float:
         return a if a < b else b
     return where(a < b, a, b)
 
 
 def maximum(a: Scalar, b: Scalar) -> Scalar:
+    """The larger, element by element."""
     if type(a) is float and type(b) is float:
         return a if a > b else b
     return where(a > b, a, b)
 
 
 def clip(x: Scalar, low: Scalar, high: Scalar) -> Scalar:
+    """x limited to [low, high]; NaN becomes ``low``."""
     return minimum(maximum(x, low), high)
 
 
 def add(a: Vector, b: Vector) -> Vector:
+    """a + b."""
     return (a[0] + b[0], a[1] + b[1], a[2] + b[2])
 
 
 def subtract(a: Vector, b: Vector) -> Vector:
+    """a - b."""
     return (a[0] - b[0], a[1] - b[1], a[2] - b[2])
 
 
 def scale(s: Scalar, a: Vector) -> Vector:
+    """s a."""
     return (s * a[0], s * a[1], s * a[2])
 
 
 def dot(a: Vector, b: Vector) -> Scalar:
+    """a . b."""
     return a[0] * b[0] + a[1] * b[1] + a[2] * b[2]
 
 
 def cross(a: Vector, b: Vector) -> Vector:
+    """a x b, right-handed."""
     return (a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0])
 
 
 def norm(a: Vector) -> Scalar:
+    """Euclidean length."""
     return sqrt(dot(a, a))
 
 
@@ -104,10 +118,12 @@ def quat_multiply(p: Quaternion, q: Quaternion) -> Quaternion:
 
 
 def quat_conjugate(q: Quaternion) -> Quaternion:
+    """(-x, -y, -z, w): the inverse of a unit quaternion."""
     return (-q[0], -q[1], -q[2], q[3])
 
 
 def quat_normalize(q: Quaternion) -> Quaternion:
+    """q / |q|."""
     n = sqrt(q[0] * q[0] + q[1] * q[1] + q[2] * q[2] + q[3] * q[3])
     return (q[0] / n, q[1] / n, q[2] / n, q[3] / n)
 
@@ -160,6 +176,7 @@ def quat_from_axes(bx: Vector, by: Vector, bz: Vector) -> Quaternion:
 
 
 def quat_from_yaw(yaw: Scalar) -> Quaternion:
+    """Rotation by yaw rad about z, counter-clockwise from above."""
     half = 0.5 * yaw
     return (0.0 * half, 0.0 * half, sin(half), cos(half))
 

@@ -1,7 +1,7 @@
 """Checks at a boundary: what a message must satisfy before anything acts on it.
 
-Each raises InputRejected with a short stable reason under which diagnostics count it; the caller keeps the last
-good value until the failsafe's time-out.
+Each raises InputRejected with a short stable reason under which diagnostics count it; the caller keeps the
+last good value until the failsafe's time-out.
 """
 
 from __future__ import annotations
@@ -33,10 +33,12 @@ class Rejections:
         self.counts: Counter[str] = Counter()
 
     def add(self, topic: str, error: InputRejected) -> None:
+        """Counts one."""
         self.counts[f"{topic}/{error.reason}"] += 1
 
 
 def finite(values: ArrayLike, what: str) -> Array:
+    """The values as an array of floats; refused when one is not finite or not a number at all."""
     try:
         array = np.asarray(values, dtype=float)
     except (TypeError, ValueError):
@@ -58,6 +60,7 @@ def unit_quaternion(xyzw: ArrayLike, what: str = "orientation", tolerance: float
 
 
 def frame(found: str, expected: Iterable[str]) -> None:
+    """Refuses a frame id that is none of the expected."""
     allowed = tuple(expected)
     if found not in allowed:
         raise InputRejected("frame_id", f"'{found}', expected {' or '.join(allowed)}")
@@ -79,8 +82,8 @@ _SHAPES = {"rotor_speed": (4,), "omega_b": (3,), "quat_xyzw": (4,), "velocity_w"
 def check_command(command: Command) -> None:
     """Refuses what is no command, non-finite values, wrong shapes and quaternions away from unit norm.
 
-    No vehicle refuses more than this and levels that its spec does not list (``protocols.Vehicle.send``), so what
-    passed here is flown.
+    No vehicle refuses more than this and levels that its spec does not list (``protocols.Vehicle.send``), so
+    what passed here is flown.
     """
     if not isinstance(command, _COMMANDS):
         raise InputRejected("type", f"a {type(command).__name__} is no command")

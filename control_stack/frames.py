@@ -1,9 +1,9 @@
 """Named converters between this stack's frames and those of PX4/MAVLink and the Crazyflie.
 
-Here: world ENU (x east, y north, z up), body FLU (x forward, y left, z up), quaternions xyzw that rotate body to
-world, radians. MAVLink: world NED, body FRD, quaternions wxyz. Crazyflie: world ENU-like, body FLU, degrees in
-logs and a reversed pitch sign in the legacy attitude. All functions are batch-first NumPy; the last axis holds
-the components. Only ``hardware/`` and the link emulators may call them: everywhere else frames never change.
+Here: world ENU (x east, y north, z up), body FLU (x forward, y left, z up), quaternions xyzw that rotate body
+to world, radians. MAVLink: world NED, body FRD, quaternions wxyz. Crazyflie: world ENU-like, body FLU, degrees
+in logs and a reversed pitch sign in the legacy attitude. All functions are batch-first NumPy; the last axis
+holds the components. Only ``hardware/`` and the link emulators may call them: everywhere else frames never change.
 """
 
 from __future__ import annotations
@@ -49,10 +49,12 @@ flu_from_frd = frd_from_flu
 
 
 def wxyz_from_xyzw(q: ArrayLike) -> Array:
+    """Quaternion with its scalar last -> scalar first."""
     return np.roll(_components(q, 4), 1, axis=-1)
 
 
 def xyzw_from_wxyz(q: ArrayLike) -> Array:
+    """Quaternion with its scalar first -> scalar last."""
     return np.roll(_components(q, 4), -1, axis=-1)
 
 
@@ -105,6 +107,7 @@ def crazyflie_degrees_from_rpy(rpy: ArrayLike) -> Array:
 
 
 def rpy_from_crazyflie_degrees(degrees: ArrayLike) -> Array:
+    """The Crazyflie's legacy degrees -> roll, pitch, yaw in rad (FLU)."""
     return np.radians(_components(degrees, 3) * np.array([1.0, -1.0, 1.0]))
 
 
@@ -116,6 +119,7 @@ def px4_motors_from_rotors(values: ArrayLike) -> Array:
 
 
 def rotors_from_px4_motors(values: ArrayLike) -> Array:
+    """Values by PX4 motor number (from 0) -> by our rotor number, last axis 4."""
     return _components(values, 4)[..., list(PX4_MOTOR_OF_ROTOR)]
 
 

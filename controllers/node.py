@@ -171,6 +171,7 @@ class ControllerNode(ManagedNode):
             "solve_time_p99_s": f"{np.percentile(times, 99):.2e}",
             "loop_period_p50_s": f"{np.percentile(periods, 50):.3e}",
             "loop_period_p99_s": f"{np.percentile(periods, 99):.3e}",
+            **self._period_errors(periods),
             "deadline_misses": str(int((times > 1.0 / self.parameter("control_rate")).sum())),
             **{key: str(count) for key, count in self._rejections.counts.items()},
         }
@@ -181,6 +182,13 @@ class ControllerNode(ManagedNode):
         array = DiagnosticArray(status=[status])
         array.header.stamp = stamp
         self._diagnostics.publish(array)
+
+    def _period_errors(self, periods: Any) -> dict[str, str]:
+        """How far calls are from their period, where the wall clock is what drives them."""
+        if self._lockstep:
+            return {}
+        errors = np.abs(periods - self._timer.timer_period_ns * 1e-9)
+        return {f"loop_period_error_p{q}_s": f"{np.percentile(errors, q):.3e}" for q in (50, 99)}
 
 
 def main(arguments: list[str] | None = None) -> int:

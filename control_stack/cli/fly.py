@@ -25,8 +25,8 @@ from control_stack.types import CommandLevel, QuadrotorState, Reference
 
 _NAMESPACE = re.compile(r"([A-Za-z_]\w*(/[A-Za-z_]\w*)*)?", re.ASCII)
 _EPILOG = """examples:
-  control-stack fly                                      figure-eight, PyBullet, geometric controller, over ROS 2
-  control-stack fly --backend analytic --no-ros          the same in one process, with the analytic simulator
+  control-stack fly                                figure-eight, PyBullet, geometric controller, over ROS 2
+  control-stack fly --backend analytic --no-ros    the same in one process, with the analytic simulator
   control-stack fly --trajectory eight:lap=10,laps=2 --wind 1,0,0+dryden:light
   control-stack fly --trajectory path.csv --vehicle my_quad.yaml
   control-stack fly --controller my_controller.py:MyController
@@ -56,6 +56,7 @@ class FlyConfig:
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
+    """Adds the command with its options."""
     parser = commands.add_parser(
         "fly",
         help="take off, fly a trajectory, land; leaves a run folder with log, picture and summary",
@@ -64,17 +65,64 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("--controller", default="geometric", metavar="NAME|FILE.py:CLASS", help="geometric, lqr, or your own (default geometric)")
-    add("--also", default=[], nargs="+", metavar="NAME", help="further controllers to build, to switch to in flight")
-    add("--level", choices=[level.value for level in CommandLevel][:3], help="command level (default: the controller's best)")
-    add("--backend", choices=["bullet", "analytic"], help="simulator (default bullet, or analytic where PyBullet is missing)")
-    add("--vehicle", default="crazyflie", metavar="NAME|FILE", help=f"{', '.join(vehicle_names())}, or a vehicle file")
-    add("--trajectory", default="eight", metavar="WHAT", help="hover[:duration=10], eight[:lap=5.5,size=1.0x0.5,laps=3], FILE.csv, waypoints:FILE.csv (default eight)")
-    add("--wind", default="none", metavar="WIND", help="'x,y,z' in m/s, dryden:light|moderate|severe, or both joined by '+'")
+    add(
+        "--controller",
+        default="geometric",
+        metavar="NAME|FILE.py:CLASS",
+        help="geometric, lqr, or your own (default geometric)",
+    )
+    add(
+        "--also",
+        default=[],
+        nargs="+",
+        metavar="NAME",
+        help="further controllers to build, to switch to in flight",
+    )
+    add(
+        "--level",
+        choices=[level.value for level in CommandLevel][:3],
+        help="command level (default: the controller's best)",
+    )
+    add(
+        "--backend",
+        choices=["bullet", "analytic"],
+        help="simulator (default bullet, or analytic where PyBullet is missing)",
+    )
+    add(
+        "--vehicle",
+        default="crazyflie",
+        metavar="NAME|FILE",
+        help=f"{', '.join(vehicle_names())}, or a vehicle file",
+    )
+    add(
+        "--trajectory",
+        default="eight",
+        metavar="WHAT",
+        help="hover[:duration=10], eight[:lap=5.5,size=1.0x0.5,laps=3], FILE.csv, "
+        "waypoints:FILE.csv (default eight)",
+    )
+    add(
+        "--wind",
+        default="none",
+        metavar="WIND",
+        help="'x,y,z' in m/s, dryden:light|moderate|severe, or both joined by '+'",
+    )
     add("--sensors", default="none", metavar="PRESET", help="none, mocap or vio (noise, delay and dropout)")
     add("--no-ros", action="store_true", help="fly in one process, without ROS 2")
-    add("--realtime", nargs="?", const=1.0, type=float, metavar="FACTOR", help="follow the wall clock (times FACTOR) instead of lockstep")
-    add("--compute-delay", default="none", choices=["none", "fixed", "measured"], help="when a command acts (default none: at once)")
+    add(
+        "--realtime",
+        nargs="?",
+        const=1.0,
+        type=float,
+        metavar="FACTOR",
+        help="follow the wall clock (times FACTOR) instead of lockstep",
+    )
+    add(
+        "--compute-delay",
+        default="none",
+        choices=["none", "fixed", "measured"],
+        help="when a command acts (default none: at once)",
+    )
     add("--takeoff-height", default=1.0, type=float, metavar="M", help="m (default 1)")
     add("--namespace", default="", help="ROS namespace of the vehicle")
     add("--seed", default=0, type=int, help="of gusts and sensor noise (default 0)")
@@ -83,6 +131,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
+    """Flies and reports; returns the exit code."""
     config, parameters = resolve(options)
     if config.ros:
         from control_stack.cli.fly_ros import fly_ros
@@ -131,13 +180,18 @@ def resolve(options: argparse.Namespace) -> tuple[FlyConfig, QuadrotorParameters
     if not 0 <= options.seed < 2**31:
         raise InvalidInput(f"--seed must be from 0 to {2**31 - 1}, got {options.seed}")
     if not _NAMESPACE.fullmatch(options.namespace.strip("/")):
-        raise InvalidInput(f"--namespace must be names of letters, digits and _, joined by /, got '{options.namespace}'")
+        raise InvalidInput(
+            f"--namespace must be names of letters, digits and _, joined by /, got '{options.namespace}'"
+        )
     if options.realtime is not None and not 0.01 <= options.realtime <= 100.0:
         raise InvalidInput(f"--realtime must be between 0.01 and 100, got {options.realtime:g}")
     if not options.no_ros and importlib.util.find_spec("rclpy") is None:
         raise MissingDependency("rclpy", "ros", "or fly without it: --no-ros")
+    vehicle = options.vehicle
+    if vehicle not in vehicle_names():
+        vehicle = str(Path(vehicle).resolve())
     config = FlyConfig(
-        vehicle=str(Path(options.vehicle).resolve()) if options.vehicle not in vehicle_names() else options.vehicle,
+        vehicle=vehicle,
         backend=_backend(options.backend),
         controller=_absolute(options.controller),
         controllers=tuple(_absolute(name) for name in controllers),
@@ -166,7 +220,9 @@ def plan(config: FlyConfig, parameters: QuadrotorParameters, state: QuadrotorSta
     trajectory = parse_trajectory(config.trajectory, hover)
     lowest = min(float(trajectory(t).position_w[2]) for t in np.arange(0.0, trajectory.duration + 0.1, 0.1))
     if lowest < z:
-        raise InvalidInput(f"trajectory '{config.trajectory}' goes down to z = {lowest:g} m, below the ground at {z:g} m")
+        raise InvalidInput(
+            f"trajectory '{config.trajectory}' goes down to z = {lowest:g} m, below the ground at {z:g} m"
+        )
     limits = parameters.limits
     speed = min(limits.speed, 1.0)
     return with_approach(trajectory, Reference(np.array(hover)), speed, min(limits.acceleration, 2.0))
@@ -175,7 +231,9 @@ def plan(config: FlyConfig, parameters: QuadrotorParameters, state: QuadrotorSta
 def _backend(wanted: str | None) -> str:
     if wanted == "bullet" or (wanted is None and importlib.util.find_spec("pybullet") is not None):
         if importlib.util.find_spec("pybullet") is None:
-            raise MissingDependency("pybullet", "sim", "it has wheels up to Python 3.11; or fly --backend analytic")
+            raise MissingDependency(
+                "pybullet", "sim", "it has wheels up to Python 3.11; or fly --backend analytic"
+            )
         return "bullet"
     if wanted is None:
         print("PyBullet is not installed: flying the analytic simulator instead", file=sys.stderr)
@@ -192,7 +250,14 @@ class _Progress:
     """A bar of the vehicle's time, with the phase before it."""
 
     def __enter__(self) -> _Progress:
-        self._bar = tqdm(unit="s", total=30.0, bar_format="{desc:<9} {bar} {n:.1f}/{total:.1f} s [{elapsed}]", file=sys.stderr, leave=False, disable=None)
+        self._bar = tqdm(
+            unit="s",
+            total=30.0,
+            bar_format="{desc:<9} {bar} {n:.1f}/{total:.1f} s [{elapsed}]",
+            file=sys.stderr,
+            leave=False,
+            disable=None,
+        )
         return self
 
     def __exit__(self, *details: object) -> None:

@@ -54,7 +54,9 @@ class InProcess:
         self._controllers = ControllerSide(built, config.controller, Setpoints(parameters.limits))
         self._vehicle = make_vehicle(config.backend, parameters, simulation)
         self._vehicle.connect()
-        self._side = VehicleSide(self._vehicle, parameters, SafetyConfig(takeoff_height=config.takeoff_height))
+        self._side = VehicleSide(
+            self._vehicle, parameters, SafetyConfig(takeoff_height=config.takeoff_height)
+        )
 
     def __enter__(self) -> InProcess:
         return self

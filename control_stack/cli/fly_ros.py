@@ -86,8 +86,8 @@ def fly_ros(
             _land_or_cut(client, progress)
         outcome.real_time_factor = (client.t - t0) / max(time.monotonic() - started, 1e-9)
         values = client.status("controller")
-        outcome.loop_period_p50_s = float(values.get("loop_period_p50_s", "nan"))
-        outcome.loop_period_p99_s = float(values.get("loop_period_p99_s", "nan"))
+        for key in ("period_p50", "period_p99", "period_error_p50", "period_error_p99"):
+            setattr(outcome, f"loop_{key}_s", float(values.get(f"loop_{key}_s", "nan")))
         counts = {**client.status("sim"), **values}
         outcome.rejections = {key: int(v) for key, v in counts.items() if "/" in key}
     finally:

@@ -31,13 +31,19 @@ class Outcome:
     real_time_factor: float = float("nan")
     loop_period_p50_s: float = float("nan")
     loop_period_p99_s: float = float("nan")
+    loop_period_error_p50_s: float = float("nan")
+    loop_period_error_p99_s: float = float("nan")
     rejections: dict[str, int] = field(default_factory=dict)
     interrupted: bool = False
     aborted: str | None = None
 
 
 def report(
-    folder: RunFolder, config: FlyConfig, parameters: QuadrotorParameters, trajectory: Trajectory | None, outcome: Outcome
+    folder: RunFolder,
+    config: FlyConfig,
+    parameters: QuadrotorParameters,
+    trajectory: Trajectory | None,
+    outcome: Outcome,
 ) -> int:
     """Writes and prints; returns the exit code: 0 only for a flight that landed upright as planned."""
     record = read_flight(folder.file("flight.mcap"), config.namespace, states="ground_truth")
@@ -99,6 +105,8 @@ def summarize(
         "real_time_factor": outcome.real_time_factor,
         "loop_period_p50_s": outcome.loop_period_p50_s,
         "loop_period_p99_s": outcome.loop_period_p99_s,
+        "loop_period_error_p50_s": outcome.loop_period_error_p50_s,
+        "loop_period_error_p99_s": outcome.loop_period_error_p99_s,
         "flight_time_s": float(record.t[-1] - record.t[0]),
         "controller": config.controller,
         "level": _flown_level(record),
@@ -114,7 +122,10 @@ def summarize(
         "interrupted": outcome.interrupted,
         "aborted": outcome.aborted,
         "rejections": outcome.rejections,
-        "events": [{"t": e.t, "severity": e.severity.name, "name": e.name, "message": e.message} for e in record.events],
+        "events": [
+            {"t": e.t, "severity": e.severity.name, "name": e.name, "message": e.message}
+            for e in record.events
+        ],
         **provenance(),
     }
 

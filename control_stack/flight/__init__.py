@@ -1,4 +1,4 @@
-"""The two sides of a flight, free of ROS: the side that owns the vehicle and the side that owns the controller.
+"""The two sides of a flight, free of ROS: that of the vehicle and that of the controller.
 
-ROS nodes are thin adapters of these; ``--no-ros`` calls them in one process. Both therefore fly the same code.
+ROS nodes are thin adapters of these; ``--no-ros`` calls them in one process. Both fly the same code.
 """

@@ -29,14 +29,17 @@ class ComputeDelay:
             raise InvalidInput(f"a compute delay is at least 0 s, got {self.fixed:g}")
 
     def seconds(self, measured: float) -> float:
+        """The delay of one command, s, whose computation took ``measured`` s of wall time."""
         return {"none": 0.0, "fixed": self.fixed, "measured": measured}[self.kind]
 
 
-def advance(side: VehicleSide, vehicle: SimulatedVehicle, t: float, dt: float, physics_dt: float, delay: float) -> None:
+def advance(
+    side: VehicleSide, vehicle: SimulatedVehicle, t: float, dt: float, physics_dt: float, delay: float
+) -> None:
     """Acts at t + delay (the old command flies until then) and brings the vehicle to t + dt.
 
-    The delay is rounded to whole physics steps and capped at one period: a controller slower than its rate loses
-    the next state as well, which the caller counts.
+    The delay is rounded to whole physics steps and capped at one period: a controller slower than its rate
+    loses the next state as well, which the caller counts.
     """
     early = min(round(delay / physics_dt), round(dt / physics_dt)) * physics_dt
     if early > 0.0:

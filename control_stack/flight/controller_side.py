@@ -18,9 +18,9 @@ _WINDOW = 6000  # calls over which solve times and periods are reported
 class ControllerSide:
     """All controllers of a flight, built beforehand; one is active, one may run in shadow to take over.
 
-    A controller asked for in flight is called beside the active one for its warm-up, its commands thrown away, and
-    takes over when it has run that long. One that fails its warm-up, by a command that no vehicle would take or by
-    an exception, never does. ``drain_events`` tells of either.
+    A controller asked for in flight is called beside the active one for its warm-up, its commands thrown
+    away, and takes over when it has run that long. One that fails its warm-up, by a command that no vehicle
+    would take or by an exception, never does. ``drain_events`` tells of either.
     """
 
     def __init__(self, controllers: dict[str, Controller], active: str, setpoints: Setpoints):
@@ -62,7 +62,7 @@ class ControllerSide:
             controller.reset()
 
     def compute(self, t: float, state: QuadrotorState, flying: bool) -> Command:
-        """The active controller's command for this state; ``flying`` False while its commands are not in force."""
+        """The active controller's command; ``flying`` is False while its commands are not in force."""
         reference = self.setpoints.reference(t, state, flying)
         self.last_reference = reference
         started = time.perf_counter()

@@ -23,7 +23,7 @@ _PATIENCE = 30.0  # s beyond what a take-off or landing should last
 
 @dataclass(frozen=True)
 class Timing:
-    """dt: control period, s; physics_dt: s; delay: of the controller; pace: called once per period (real time)."""
+    """dt: control period, s; physics_dt: s; delay: of commands; pace: called once a period (real time)."""
 
     dt: float
     physics_dt: float
@@ -88,7 +88,7 @@ class InProcessFlight:
         return self._controllers.solve_times[-1]
 
     def run(self, trajectory: Trajectory, progress: Callable[[float, Phase], None]) -> None:
-        """Flies the trajectory from take-off to landing. Raises FlightAborted when that is not how it went."""
+        """Flies the trajectory from take-off to landing. Raises FlightAborted if it went otherwise."""
         supervisor = self._side.supervisor
         self._controllers.setpoints.follow(trajectory, None)
         self.tick()
@@ -106,12 +106,15 @@ class InProcessFlight:
         """Lands if airborne, and flies on until the vehicle has disarmed."""
         if self._side.phase in AIRBORNE:
             _require(self._side.supervisor.land(self.t, self._side.state))
-        way_down = np.nan_to_num(abs(self._side.state.position_w[2])) / self._side.supervisor.config.land_speed
-        self._until(lambda: self._side.phase not in AIRBORNE, way_down + _PATIENCE, progress)
+        height = np.nan_to_num(abs(self._side.state.position_w[2]))
+        limit = height / self._side.supervisor.config.land_speed + _PATIENCE
+        self._until(lambda: self._side.phase not in AIRBORNE, limit, progress)
         settled = self.t + 0.2
         self._until(lambda: self.t >= settled, 1.0, progress)
 
-    def _until(self, done: Callable[[], bool], limit: float, progress: Callable[[float, Phase], None]) -> None:
+    def _until(
+        self, done: Callable[[], bool], limit: float, progress: Callable[[float, Phase], None]
+    ) -> None:
         deadline = self.t + limit
         while not done():
             if self.t > deadline:

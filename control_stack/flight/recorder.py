@@ -1,4 +1,4 @@
-"""Writes what a flight did to its MCAP log, from the vehicle's side: the log alone gives summary and picture."""
+"""Writes what a flight did to its MCAP log, which alone gives summary and picture."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ class Recorder:
             self._log.command("actuators/command", t, side.sent)
 
     def reference(self, t: float, reference: Reference) -> None:
+        """What the controller was asked for at t."""
         if self._log is not None:
             self._log.reference("reference", t, reference)
 
@@ -37,9 +38,11 @@ class Recorder:
             self._log.raw(topic, msgtype, t, cdr)
 
     def event(self, event: Event) -> None:
+        """An event of either side, at its own time."""
         if self._log is not None:
             self._log.event(event.t, int(event.severity), event.name, event.message, event.values)
 
     def close(self) -> None:
+        """Completes the log."""
         if self._log is not None:
             self._log.close()

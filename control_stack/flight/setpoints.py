@@ -1,4 +1,4 @@
-"""What the controller is asked to do, from the inputs of the ROS surface: hold, go to, follow, or fly a velocity."""
+"""What the controller is asked to do: hold, go to, follow, or fly a velocity."""
 
 from __future__ import annotations
 
@@ -27,14 +27,16 @@ class BodyVelocity:
 
 
 class Setpoints:
-    """The current reference. Until the vehicle flies it is the vehicle's own motion, so nothing jumps at hand-over.
+    """The current reference. Until the vehicle flies it is the vehicle's own motion, so nothing jumps at
+    hand-over.
 
-    In flight the reference never jumps either, whatever comes in: what lies between the present reference and a
-    trajectory is flown as a smooth way of its own, added to the trajectory while that keeps its own time. It is at
-    most as fast as the trajectory and the vehicle's limits of speed together.
+    In flight the reference never jumps either, whatever comes in: what lies between the present reference and
+    a trajectory is flown as a smooth way of its own, added to the trajectory while that keeps its own time.
+    It is at most as fast as the trajectory and the vehicle's limits of speed together.
 
-    A trajectory given before flight waits, and starts when the controller takes over. When a flight goes on after an
-    interruption, the trajectory is where its time says, and the reference goes there from where the vehicle is.
+    A trajectory given before flight waits, and starts when the controller takes over. When a flight goes on
+    after an interruption, the trajectory is where its time says, and the reference goes there from where the
+    vehicle is.
     """
 
     def __init__(self, limits: FlightLimits, velocity_timeout: float = 0.3):
@@ -51,8 +53,9 @@ class Setpoints:
         self._last_time = 0.0
 
     def follow(self, trajectory: Trajectory, start: float | None = None) -> None:
-        """Flies a trajectory from ``start`` (s); None starts it at the next call in flight, after a smooth way to
-        its first point if that is far from the present reference. One that ends in motion comes to a stop."""
+        """Flies a trajectory from ``start`` (s); None starts it at the next call in flight, after a smooth
+        way to its first point if that is far from the present reference. One that ends in motion comes to a
+        stop."""
         limits = self._limits
         self._trajectory = with_approach(trajectory, trajectory(0.0), limits.speed, limits.acceleration)
         self._start, self._velocity = start, None
@@ -68,7 +71,7 @@ class Setpoints:
         self._velocity, self._velocity_time = command, t
 
     def landed(self) -> None:
-        """Forgets what was flown, so that the next flight does not go back there; what still waits is kept."""
+        """Forgets what was flown: the next flight does not go back there. What still waits is kept."""
         if self._begun:
             self._trajectory = None
 
@@ -80,13 +83,15 @@ class Setpoints:
             self._joined = False
         if flying:
             dt = max(t - self._last_time, 0.0)
-            self._last = self._drive(t, dt) if self._trajectory is None else self._follow(t, dt, self._trajectory)
+            on = self._trajectory
+            self._last = self._drive(t, dt) if on is None else self._follow(t, dt, on)
         self._last_time, self._flying = t, flying
         return self._last
 
     def _follow(self, t: float, dt: float, trajectory: Trajectory) -> Reference:
         if not self._joined:
-            trajectory = self._trajectory = self._join(t, _carried_on(self._last, min(dt, _LONGEST)), trajectory)
+            now = _carried_on(self._last, min(dt, _LONGEST))
+            trajectory = self._trajectory = self._join(t, now, trajectory)
         wanted = trajectory(t - (self._start or 0.0))
         if self._gap is None or t - self._gap_start >= self._gap.duration:
             self._gap = None
@@ -94,7 +99,7 @@ class Setpoints:
         return _sum(wanted, self._gap(t - self._gap_start), 1.0)
 
     def _join(self, t: float, now: Reference, trajectory: Trajectory) -> Trajectory:
-        """Finds the way from the present reference to the trajectory; returns it with an approach if it needs one."""
+        """Finds the way from the present reference to the trajectory; returns what is to be followed."""
         speed, acceleration = self._limits.speed, self._limits.acceleration
         self._joined = self._begun = True
         if self._start is None:

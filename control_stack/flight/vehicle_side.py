@@ -1,4 +1,4 @@
-"""The side that owns the vehicle: one control period is ``observe`` then ``act``, with the supervisor between."""
+"""The side that owns the vehicle: one control period is ``observe`` then ``act``, under the supervisor."""
 
 from __future__ import annotations
 
@@ -37,9 +37,11 @@ class VehicleSide:
 
     @property
     def phase(self) -> Phase:
+        """Where the flight is."""
         return self.supervisor.phase
 
     def observe(self) -> QuadrotorState:
+        """Takes the vehicle's newest state; it counts until the next call."""
         self.state = self.vehicle.state()
         return self.state
 
@@ -48,7 +50,8 @@ class VehicleSide:
         try:
             check_command(command)
             if command.level not in self.vehicle.spec.levels:
-                raise InputRejected("level", f"{self.vehicle.spec.name} does not accept {command.level.value}")
+                name, level = self.vehicle.spec.name, command.level.value
+                raise InputRejected("level", f"{name} does not accept {level}")
         except InputRejected as error:
             self.rejections.add("command", error)
             raise

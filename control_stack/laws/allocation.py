@@ -28,6 +28,7 @@ class Mixer:
 
     @classmethod
     def of(cls, parameters: QuadrotorParameters) -> Mixer:
+        """The mixer of one vehicle."""
         place = np.asarray(parameters.rotor_position, dtype=float)
         yaw = np.asarray(parameters.rotor_spin) * np.asarray(parameters.torque_constant)
         inverse = np.linalg.inv(np.stack([np.ones(4), place[:, 1], -place[:, 0], yaw]))
@@ -79,8 +80,8 @@ def lead_rotor_speeds(
 ) -> tuple[Scalar, ...]:
     """Commands that move slow rotors from actual to wanted speed with RESPONSE_TIME instead of their own lag.
 
-    u = W + (W_d - W) max(1, tau / RESPONSE_TIME), clipped to the rotors' range. Without it the Crazyflie's 0.25 s
-    fall time would cap the attitude bandwidth near 2 rad/s.
+    u = W + (W_d - W) max(1, tau / RESPONSE_TIME), clipped to the rotors' range. Without it the Crazyflie's
+    0.25 s fall time would cap the attitude bandwidth near 2 rad/s.
     """
     out = []
     for i, (goal, now) in enumerate(zip(wanted, actual, strict=True)):

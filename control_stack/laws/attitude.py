@@ -29,7 +29,7 @@ from control_stack.algebra import (
 
 
 def desired_attitude(force: Vector, yaw: Scalar) -> tuple[Vector, Vector, Vector]:
-    """Axes (x_d, y_d, z_d) of the attitude whose z axis lies along ``force`` and whose x axis heads for yaw."""
+    """Axes (x_d, y_d, z_d) of the attitude with its z axis along ``force`` and its x axis heading for yaw."""
     z_d = scale(1.0 / norm(force), force)
     heading = (cos(yaw), sin(yaw), 0.0 * yaw)
     y_d = cross(z_d, heading)
@@ -45,8 +45,8 @@ def desired_rates(
     h = (j - (z_d . j) z_d) / c turns z_d;  w_x = -h . y_d,  w_y = h . x_d
     w_z = (yaw_rate (1 - (y_d . e_z)^2) - w_x x_d . e_z) / (z_d . e_z)
 
-    The tilt rates are those of Mellinger, Kumar 2011. w_z follows from y_d . heading = 0 at all times (as in Faessler,
-    Franchi, Scaramuzza 2018); the shorter yaw_rate z_d . e_z equals it only where x_d is level.
+    The tilt rates are those of Mellinger, Kumar 2011. w_z follows from y_d . heading = 0 at all times (as in
+    Faessler, Franchi, Scaramuzza 2018); the shorter yaw_rate z_d . e_z equals it only where x_d is level.
     """
     x_d, y_d, z_d = axes
     h = scale(1.0 / specific_thrust, subtract(jerk, scale(dot(z_d, jerk), z_d)))
@@ -74,6 +74,7 @@ def attitude_rates(
 
 
 def attitude_quaternion(axes: tuple[Vector, Vector, Vector]) -> Quaternion:
+    """The attitude of desired axes as a quaternion."""
     return quat_from_axes(*axes)
 
 

@@ -10,7 +10,17 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from control_stack.algebra import Vector, body_axes, clip, dot, maximum, norm, quat_from_axes, subtract, yaw_of
+from control_stack.algebra import (
+    Vector,
+    body_axes,
+    clip,
+    dot,
+    maximum,
+    norm,
+    quat_from_axes,
+    subtract,
+    yaw_of,
+)
 from control_stack.laws.allocation import Mixer, lead_rotor_speeds, rotor_speeds
 from control_stack.laws.attitude import attitude_rates, desired_attitude, desired_rates, rate_torque
 from control_stack.laws.position import specific_force, tracking_acceleration
@@ -63,6 +73,7 @@ class InnerLoops:
 
     @classmethod
     def of(cls, parameters: QuadrotorParameters) -> InnerLoops:
+        """The loops of one vehicle, with the gains and limits of its file."""
         gains = parameters.gains
         as_floats = ControlGains(
             *(tuple(g.tolist()) for g in (gains.position, gains.velocity, gains.attitude, gains.rate))  # type: ignore[arg-type]
@@ -79,14 +90,25 @@ class InnerLoops:
         )
 
     def flat_command(
-        self, x: Columns, position: Vector, velocity: Vector, acceleration: Vector, jerk: Vector, yaw: Any, yaw_rate: Any
+        self,
+        x: Columns,
+        position: Vector,
+        velocity: Vector,
+        acceleration: Vector,
+        jerk: Vector,
+        yaw: Any,
+        yaw_rate: Any,
     ) -> tuple[Vector, Any, tuple[Vector, Vector, Vector], Vector]:
         """Lee's tracking law down to CTBR: (body rates, thrust N, desired axes, desired rates).
 
         Thrust is the wanted force along the *actual* body z axis: F . R e_z.
         """
         wanted = tracking_acceleration(
-            subtract(position, x[0:3]), subtract(velocity, x[3:6]), acceleration, self.gains.position, self.gains.velocity
+            subtract(position, x[0:3]),
+            subtract(velocity, x[3:6]),
+            acceleration,
+            self.gains.position,
+            self.gains.velocity,
         )
         force = specific_force(wanted, self.tan_max_tilt, self.max_specific_thrust)
         axes = desired_attitude(force, yaw)
@@ -114,11 +136,23 @@ class InnerLoops:
             thrust = command[4]
         elif level is CommandLevel.VELOCITY:
             omega, thrust, _, _ = self.flat_command(
-                x, x[0:3], command[0:3], zero, zero, command[3], command[4]  # type: ignore[arg-type]
+                x,
+                x[0:3],
+                command[0:3],
+                zero,
+                zero,
+                command[3],
+                command[4],  # type: ignore[arg-type]
             )
         elif level is CommandLevel.POSITION:
             omega, thrust, _, _ = self.flat_command(
-                x, command[0:3], command[3:6], zero, zero, command[6], zero[0]  # type: ignore[arg-type]
+                x,
+                command[0:3],
+                command[3:6],
+                zero,
+                zero,
+                command[6],
+                zero[0],  # type: ignore[arg-type]
             )
         else:
             raise ValueError(f"a quadrotor has no inner loops for level '{level.value}'")

@@ -39,7 +39,9 @@ def rotor_thrust(speed: tuple[Scalar, ...], airframe: Airframe) -> tuple[Scalar,
     """Thrust of each rotor, N: max(0, c0 + c1 w + c2 w^2)."""
     return tuple(
         maximum(c0 + w * (c1 + w * c2), 0.0)
-        for w, c0, c1, c2 in zip(speed, airframe.thrust_c0, airframe.thrust_c1, airframe.thrust_c2, strict=True)
+        for w, c0, c1, c2 in zip(
+            speed, airframe.thrust_c0, airframe.thrust_c1, airframe.thrust_c2, strict=True
+        )
     )
 
 
@@ -49,9 +51,7 @@ def rotor_speed_for_thrust(thrust: tuple[Scalar, ...], airframe: Airframe) -> tu
     for i, f in enumerate(thrust):
         c0, c1, c2 = airframe.thrust_c0[i], airframe.thrust_c1[i], airframe.thrust_c2[i]
         root = sqrt(maximum(c1 * c1 - 4.0 * c2 * (c0 - f), 0.0))
-        out.append(
-            clip((root - c1) / (2.0 * c2), airframe.rotor_speed_min[i], airframe.rotor_speed_max[i])
-        )
+        out.append(clip((root - c1) / (2.0 * c2), airframe.rotor_speed_min[i], airframe.rotor_speed_max[i]))
     return tuple(out)
 
 
@@ -144,8 +144,6 @@ def rk4_step(
     k2 = f(along(k1, 0.5 * dt))
     k3 = f(along(k2, 0.5 * dt))
     k4 = f(along(k3, dt))
-    y = tuple(
-        a + dt / 6.0 * (b + 2.0 * (c + d) + e) for a, b, c, d, e in zip(x, k1, k2, k3, k4, strict=True)
-    )
+    y = tuple(a + dt / 6.0 * (b + 2.0 * (c + d) + e) for a, b, c, d, e in zip(x, k1, k2, k3, k4, strict=True))
     n = sqrt(y[6] * y[6] + y[7] * y[7] + y[8] * y[8] + y[9] * y[9])
     return (*y[:6], y[6] / n, y[7] / n, y[8] / n, y[9] / n, *y[10:])

@@ -19,8 +19,20 @@ import numpy as np
 
 from control_stack.errors import InvalidInput, MissingDependency, UnknownName
 from control_stack.protocols import DynamicsSpec
-from control_stack.quadrotor.dynamics import DISTURBANCE_SIZE, INPUT_SIZE, NO_DISTURBANCE, STATE_SIZE, derivative, rk4_step
-from control_stack.quadrotor.parameters import AIRFRAME_SIZE, Airframe, QuadrotorParameters, airframe_from_columns
+from control_stack.quadrotor.dynamics import (
+    DISTURBANCE_SIZE,
+    INPUT_SIZE,
+    NO_DISTURBANCE,
+    STATE_SIZE,
+    derivative,
+    rk4_step,
+)
+from control_stack.quadrotor.parameters import (
+    AIRFRAME_SIZE,
+    Airframe,
+    QuadrotorParameters,
+    airframe_from_columns,
+)
 from control_stack.types import Array
 
 _METHODS = ("rk4",)
@@ -85,13 +97,13 @@ class QuadrotorDynamics:
             raise InvalidInput(f"dt must be a positive number of seconds, got {dt}")
         self.dt = float(dt)
         flat = parameters.flatten() if isinstance(parameters, QuadrotorParameters) else parameters
-        self._flat = flat if _is_tensor(flat) else np.asarray(flat, dtype=float)
+        self._flat: Any = flat if _is_tensor(flat) else np.asarray(flat, dtype=float)
         _check("parameters", self._flat.shape, AIRFRAME_SIZE)
         self.batch: tuple[int, ...] = tuple(self._flat.shape[:-1])
         # One airframe of floats serves every array type and lets compilers fold its numbers.
         single = not _is_tensor(self._flat) and not self.batch
         self._airframe: Airframe | None = airframe_from_columns(self._flat.tolist()) if single else None
-        self._slope: Callable[..., Any] = self._tensor_slope
+        self._slope: Callable[..., Any] | None = None  # fused equations of motion, see ``compiled``
         self._spec = DynamicsSpec(_STATE, _INPUTS, _PARAMETERS, np.zeros(DISTURBANCE_SIZE), self.dt)
 
     @property
@@ -130,6 +142,7 @@ class QuadrotorDynamics:
         Raises:
             InvalidInput: As ``step``, or us without a time axis.
         """
+        x: Any
         tensors = self._in_torch(x0, us, p)
         x, us, p = self._tensors(x0, us, p) if tensors else _arrays(x0, us, p)
         if len(us.shape) < 2:
@@ -190,7 +203,7 @@ class QuadrotorDynamics:
         """The arguments as tensors of one device and type: those of the first that is a tensor."""
         import torch
 
-        like = next(a for a in (x, u, p, self._flat) if _is_tensor(a))
+        like: Any = next(a for a in (x, u, p, self._flat) if _is_tensor(a))
         if not like.is_floating_point():
             raise InvalidInput(f"tensors must be of a floating type, got {like.dtype}")
 
@@ -217,7 +230,11 @@ class QuadrotorDynamics:
             shapes["p"] = p.shape
         batch = _batch_of(shapes)
         if tuple(x.shape[:-1]) != batch:
-            x = np.broadcast_to(x, (*batch, STATE_SIZE)) if isinstance(x, np.ndarray) else x.expand(*batch, STATE_SIZE)
+            x = (
+                np.broadcast_to(x, (*batch, STATE_SIZE))
+                if isinstance(x, np.ndarray)
+                else x.expand(*batch, STATE_SIZE)
+            )
         return x, u, p
 
     def _tensor_slope(self, x: Any, u: Any, p: Any, flat: Any) -> Any:
@@ -231,7 +248,17 @@ class QuadrotorDynamics:
     def _tensor_step(self, x: Any, u: Any, p: Any, flat: Any) -> Any:
         import torch
 
-        y = _rk4(lambda s: self._slope(s, u, p, flat), x.contiguous(), self.dt)
+        if self._slope is None:
+            # Eager, by component: operations of one column are too small for torch to spread over threads, which
+            # costs more than it brings here, and ruins the throughput of a busy machine.
+            airframe = self._airframe if flat is None else airframe_from_columns(flat.unbind(-1))
+            given = NO_DISTURBANCE if p is None else p.unbind(-1)
+            columns = x.movedim(-1, 0).contiguous().unbind(0)
+            return torch.stack(rk4_step(columns, u.unbind(-1), airframe, self.dt, given), dim=-1)  # type: ignore[arg-type]
+        slope = self._slope
+        y = _rk4(
+            lambda s: slope(s, u, p, flat), x.contiguous(), self.dt, lambda a, h, b: torch.add(a, b, alpha=h)
+        )
         q = y[..., 6:10]
         return torch.cat([y[..., :6], q / (q * q).sum(-1, keepdim=True).sqrt(), y[..., 10:]], dim=-1)
 
@@ -247,18 +274,18 @@ class QuadrotorDynamics:
         def slope(s: Array) -> Array:
             return np.stack(derivative(_columns(s), inputs, airframe, disturbance), axis=-1)
 
-        y = _rk4(slope, x, self.dt)
+        y = _rk4(slope, x, self.dt, lambda a, h, b: a + h * b)
         y[..., 6:10] /= np.sqrt((y[..., 6:10] ** 2).sum(-1, keepdims=True))
         return y
 
 
-def _rk4(slope: Callable[[Any], Any], x: Any, dt: float) -> Any:
-    """``dynamics.rk4_step`` on stacked states, before it renormalises: far fewer and larger array operations."""
+def _rk4(slope: Callable[[Any], Any], x: Any, dt: float, along: Callable[[Any, float, Any], Any]) -> Any:
+    """``dynamics.rk4_step`` on stacked states, before it renormalises; along(a, h, b) = a + h b."""
     k1 = slope(x)
-    k2 = slope(x + (0.5 * dt) * k1)
-    k3 = slope(x + (0.5 * dt) * k2)
-    k4 = slope(x + dt * k3)
-    return x + (dt / 6.0) * (k1 + 2.0 * (k2 + k3) + k4)
+    k2 = slope(along(x, 0.5 * dt, k1))
+    k3 = slope(along(x, 0.5 * dt, k2))
+    k4 = slope(along(x, dt, k3))
+    return along(x, dt / 6.0, along(k1 + k4, 2.0, k2 + k3))
 
 
 def _columns(x: Array) -> tuple[Array, ...]:
@@ -266,7 +293,11 @@ def _columns(x: Array) -> tuple[Array, ...]:
 
 
 def _arrays(x: Any, u: Any, p: Any) -> tuple[Array, Array, Array | None]:
-    return np.asarray(x, dtype=float), np.asarray(u, dtype=float), None if p is None else np.asarray(p, dtype=float)
+    return (
+        np.asarray(x, dtype=float),
+        np.asarray(u, dtype=float),
+        None if p is None else np.asarray(p, dtype=float),
+    )
 
 
 class _CompiledOrEager:
@@ -288,6 +319,8 @@ class _CompiledOrEager:
                 result = self._eager(*arguments)  # what was wrong with the arguments is raised here, as it is
                 self._fast = None
                 reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-                warnings.warn(f"torch.compile failed, running eagerly: {reason}", RuntimeWarning, stacklevel=3)
+                warnings.warn(
+                    f"torch.compile failed, running eagerly: {reason}", RuntimeWarning, stacklevel=3
+                )
                 return result
         return self._eager(*arguments)

@@ -111,6 +111,8 @@ class FlightClient:
         self._until(lambda: self.t >= stop, progress)
 
     def close(self) -> None:
+        """Leaves the graph."""
+        self._executor.shutdown()
         self._node.destroy_node()
         rclpy.try_shutdown(context=self._context)
 

@@ -62,6 +62,7 @@ def run(make: Callable[[], ManagedNode], arguments: list[str] | None = None) -> 
     keep_discovery_local()
     # Own handlers: rclpy's would tear the context down before the log is closed.
     rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
+    executor = SingleThreadedExecutor()
     node: ManagedNode | None = None
     stopped = False
 
@@ -75,7 +76,6 @@ def run(make: Callable[[], ManagedNode], arguments: list[str] | None = None) -> 
     try:
         node = make()
         node.start()
-        executor = SingleThreadedExecutor()
         executor.add_node(node)
         while not stopped and rclpy.ok():
             executor.spin_once(timeout_sec=0.1)
@@ -83,6 +83,7 @@ def run(make: Callable[[], ManagedNode], arguments: list[str] | None = None) -> 
         print(f"error: {error}", file=sys.stderr)
         return 2
     finally:
+        executor.shutdown()
         if node is not None:
             node.finish()
             node.destroy_node()

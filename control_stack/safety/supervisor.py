@@ -1,8 +1,9 @@
 """The supervisor: decides, every control period, what the vehicle is really told.
 
-It stands between any controller and any vehicle, in the vehicle's process, and outlives the controller. It arms,
-takes off, lands and cuts on request; while flying it passes the controller's commands on, and when they stop it
-holds position and then lands by itself. Pure logic: time, state and commands come in, a command goes out.
+It stands between any controller and any vehicle, in the vehicle's process, and outlives the controller. It
+arms, takes off, lands and cuts on request; while flying it passes the controller's commands on, and when they
+stop it holds position and then lands by itself. Pure logic: time, state and commands come in, a command goes
+out.
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ from control_stack.algebra import body_axes, yaw_of
 from control_stack.quadrotor.parameters import GRAVITY, QuadrotorParameters
 from control_stack.safety.events import AIRBORNE, Event, Phase, Reply, Severity
 from control_stack.types import AttitudeThrustCommand, Command, CommandLevel, PositionCommand, QuadrotorState
-
 
 _SETTLING = 3.0  # s after the climb to come to rest at its end
 _SMOOTHING = 0.15  # s: touchdown is judged by a velocity that single noisy measurements do not hide
@@ -48,7 +48,7 @@ class SafetyConfig:
 
 
 class Supervisor:
-    """One flight's state machine. Call ``update`` once per control period, requests and commands in between."""
+    """One flight's state machine: ``update`` once per control period, requests and commands in between."""
 
     LEVELS: ClassVar[tuple[CommandLevel, ...]] = (CommandLevel.POSITION, CommandLevel.ATTITUDE)
 
@@ -72,6 +72,7 @@ class Supervisor:
     # Requests: answered at once; what follows is told by the phase and by events.
 
     def arm(self, t: float, state: QuadrotorState) -> Reply:
+        """Lets a take-off follow; the motors stay off. Needs a valid state and an upright vehicle."""
         if self.phase is Phase.EMERGENCY:
             return Reply(False, "emergency is latched: disarm first")
         if self.phase is not Phase.DISARMED:
@@ -86,12 +87,14 @@ class Supervisor:
         return Reply(True, "armed")
 
     def disarm(self, t: float) -> Reply:
+        """Ends arming or an emergency; refused in the air."""
         if self.phase in AIRBORNE:
             return Reply(False, f"refused in phase {self.phase.value}: land, or call emergency")
         self._enter(t, Phase.DISARMED, Severity.OK, "disarmed")
         return Reply(True, "disarmed")
 
     def takeoff(self, t: float, state: QuadrotorState) -> Reply:
+        """Climbs from where it stands, once armed, and hands over to the controller."""
         if self.phase is not Phase.ARMED:
             return Reply(False, f"refused in phase {self.phase.value}: arm first")
         if not self._learn(t, state):
@@ -101,6 +104,7 @@ class Supervisor:
         return Reply(True, f"taking off to {self.config.takeoff_height:g} m")
 
     def land(self, t: float, state: QuadrotorState) -> Reply:
+        """Comes down where it is and disarms, from any phase in the air."""
         if self.phase is Phase.LANDING:
             return Reply(True, "already landing")
         if self.phase not in AIRBORNE:
@@ -110,6 +114,7 @@ class Supervisor:
         return Reply(True, "landing")
 
     def emergency(self, t: float) -> Reply:
+        """Motors off from the next decision on, in any phase, until disarmed."""
         if self.phase is not Phase.EMERGENCY:
             self._enter(t, Phase.EMERGENCY, Severity.ERROR, "emergency: motors off until disarmed")
         return Reply(True, "motors off; disarm to reset")
@@ -124,6 +129,7 @@ class Supervisor:
             self._start_landing(t, Severity.ERROR, "the vehicle refuses the controller's command: landing")
 
     def drain_events(self) -> list[Event]:
+        """What happened since the last call."""
         events, self._events = self._events, []
         return events
 
@@ -143,7 +149,9 @@ class Supervisor:
             return self._takeoff_command(t)
         if self.phase is Phase.FLYING and t - self._command_time > self.config.command_timeout:
             self._anchor_here()
-            self._enter(t, Phase.HOLD, Severity.WARN, "command_timeout: holding position", name="command_timeout")
+            self._enter(
+                t, Phase.HOLD, Severity.WARN, "command_timeout: holding position", name="command_timeout"
+            )
         if self.phase is Phase.HOLD:
             if t - self._command_time <= self.config.command_timeout:
                 self._enter(t, Phase.FLYING, Severity.OK, "commands are back", name="command_recovered")
@@ -156,7 +164,8 @@ class Supervisor:
         return PositionCommand(self._anchor, yaw=self._yaw, stamp=t)
 
     def _learn(self, t: float, state: QuadrotorState) -> bool:
-        """Whether the state can be trusted now. The newest that could is kept for what must go on without one."""
+        """Whether the state can be trusted now. The newest that could is kept for what must go on without
+        one."""
         if not (state.valid and state.is_finite() and t - state.stamp <= self.config.state_timeout):
             return False
         step = max(state.stamp - self._known.stamp, 0.0)
@@ -197,7 +206,8 @@ class Supervisor:
 
     def _landing_command(self, t: float) -> Command | None:
         speed, state = self.config.land_speed, self._known
-        # First stop and hold for half a second, then a ramp that ends below the ground so that contact is sure.
+        # First stop and hold for half a second, then a ramp that ends below the ground so that contact is
+        # sure.
         sink = max(t - self._since - 0.5, 0.0) * speed
         target = self._anchor - np.array([0.0, 0.0, sink])
         down = np.array([0.0, 0.0, -speed if sink > 0.0 else 0.0])
@@ -217,9 +227,12 @@ class Supervisor:
         if self._blind_since is None:
             self._blind_since = t
             self._anchor_here()
-            self._enter(t, Phase.LANDING, Severity.ERROR, "state is lost: descending blind", name="state_timeout")
+            self._enter(
+                t, Phase.LANDING, Severity.ERROR, "state is lost: descending blind", name="state_timeout"
+            )
         height = max(float(self._known.position_w[2]) - self._ground, 0.0)
-        # Half as long again as the way down takes without drag: motors cut in the air would be a crash for sure.
+        # Half as long again as the way down takes without drag: motors cut in the air would be a crash for
+        # sure.
         enough = 1.5 * np.sqrt(2.0 * height / (_BLIND_SINK * GRAVITY))
         if t - self._blind_since > max(self.config.blind_descent_time, enough):
             self._blind_since = None
@@ -235,6 +248,8 @@ class Supervisor:
         self._anchor = np.array(state.position_w, dtype=float)
         self._yaw = float(yaw_of(tuple(state.quat_xyzw.tolist())))  # type: ignore[arg-type]
 
-    def _enter(self, t: float, phase: Phase, severity: Severity, message: str, name: str | None = None) -> None:
+    def _enter(
+        self, t: float, phase: Phase, severity: Severity, message: str, name: str | None = None
+    ) -> None:
         self.phase, self._since = phase, t
         self._events.append(Event(t, severity, name or phase.value, message, {"phase": phase.value}))

@@ -25,7 +25,9 @@ def crazyflie() -> QuadrotorParameters:
 def near_hover() -> Callable[..., tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """near_hover(vehicle, n, seed) -> x (n, 17), u (n, 4), p (n, 9): fast, tilted flight away from every kink."""
 
-    def draw(vehicle: QuadrotorParameters, n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def draw(
+        vehicle: QuadrotorParameters, n: int, seed: int = 0
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         random = np.random.default_rng(seed)
         x = random.standard_normal((n, 17))
         x[:, 3:6] *= 3.0

@@ -128,9 +128,15 @@ def test_minimum_maximum_and_clip(a, b):
 def test_symbols_take_the_same_path(q, v):
     sq, sv = ca.SX.sym("q", 4), ca.SX.sym("v", 3)
     columns = tuple(sq[i] for i in range(4))
-    f = ca.Function("f", [sq, sv], [ca.vertcat(*al.rotate(columns, tuple(sv[i] for i in range(3)))),
-                                    ca.vertcat(*al.quat_from_axes(*al.body_axes(columns))),
-                                    al.yaw_of(columns)])
+    f = ca.Function(
+        "f",
+        [sq, sv],
+        [
+            ca.vertcat(*al.rotate(columns, tuple(sv[i] for i in range(3)))),
+            ca.vertcat(*al.quat_from_axes(*al.body_axes(columns))),
+            al.yaw_of(columns),
+        ],
+    )
     rotated, back, yaw = f(q, v)
     assert close(np.array(rotated).ravel(), al.rotate(q, v), 1e-12)
     assert close(np.array(back).ravel(), al.quat_from_axes(*al.body_axes(q)), 1e-12)

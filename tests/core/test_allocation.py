@@ -40,13 +40,17 @@ def test_reachable_wrenches_are_given_exactly(name: str, fractions):
     """Any wrench that comes from thrusts within the limits comes back as those thrusts."""
     vehicle = VEHICLES[name]
     mixer = Mixer.of(vehicle)
-    thrusts = [lo + f * (hi - lo) for f, lo, hi in zip(fractions, mixer.thrust_min, mixer.thrust_max, strict=True)]
+    thrusts = [
+        lo + f * (hi - lo) for f, lo, hi in zip(fractions, mixer.thrust_min, mixer.thrust_max, strict=True)
+    ]
     total, torque = rotor_wrench(tuple(thrusts), vehicle.airframe)
     tilt = [row[1] * torque[0] + row[2] * torque[1] for row in mixer.rows]
     level = [row[0] for row in mixer.rows]
     # Yaw is the last priority, so only wrenches whose roll, pitch and thrust fit without it are to be exact.
-    if all(lo <= s * total + t <= hi for s, t, lo, hi in zip(level, tilt, mixer.thrust_min, mixer.thrust_max,
-                                                              strict=True)):
+    if all(
+        lo <= s * total + t <= hi
+        for s, t, lo, hi in zip(level, tilt, mixer.thrust_min, mixer.thrust_max, strict=True)
+    ):
         assert np.allclose(allocate(total, torque, mixer), thrusts, rtol=1e-9, atol=1e-9 * vehicle.max_thrust)
 
 
@@ -58,7 +62,10 @@ def test_limits_and_priority(name: str, thrust: float, torque, size: float):
     wanted = np.array([thrust, *(size * t for t in torque)]) * scale
     out = allocate(float(wanted[0]), tuple(wanted[1:].tolist()), mixer)
     slack = 1e-9 * vehicle.max_thrust
-    assert all(lo - slack <= f <= hi + slack for lo, f, hi in zip(mixer.thrust_min, out, mixer.thrust_max, strict=True))
+    assert all(
+        lo - slack <= f <= hi + slack
+        for lo, f, hi in zip(mixer.thrust_min, out, mixer.thrust_max, strict=True)
+    )
 
     got = achieved(out, vehicle)
     close = 1e-9 * scale
@@ -119,12 +126,18 @@ def test_rotor_speeds_make_the_thrusts_that_were_allocated(name: str, thrust: fl
     mixer, scale = Mixer.of(vehicle), scales(vehicle)
     wanted = (float(thrust * scale[0]), tuple((0.3 * np.array(torque) * scale[1:]).tolist()))
     speeds = rotor_speeds(*wanted, mixer, vehicle.airframe)
-    assert np.allclose(rotor_thrust(speeds, vehicle.airframe), allocate(*wanted, mixer), rtol=1e-9,
-                       atol=1e-9 * vehicle.max_thrust)
+    assert np.allclose(
+        rotor_thrust(speeds, vehicle.airframe),
+        allocate(*wanted, mixer),
+        rtol=1e-9,
+        atol=1e-9 * vehicle.max_thrust,
+    )
 
 
 @pytest.mark.parametrize(("start", "goal"), [(0.5, 0.52), (0.6, 0.58)])
-def test_lead_makes_every_rotor_answer_within_response_time(vehicle: QuadrotorParameters, start: float, goal: float):
+def test_lead_makes_every_rotor_answer_within_response_time(
+    vehicle: QuadrotorParameters, start: float, goal: float
+):
     """A small step reaches 1 - 1/e in RESPONSE_TIME, or in the rotor's own lag where that is shorter."""
     top = float(vehicle.rotor_speed_max[0])
     own = vehicle.rise_time[0] if goal > start else vehicle.fall_time[0]

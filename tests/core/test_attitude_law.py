@@ -59,8 +59,11 @@ def test_rates_turn_towards_the_target(now, turn):
 @given(triples, triples, triples)
 def test_rates_are_limited(now, target, omega_d):
     rates = attitude_rates(
-        quat(Rotation.from_rotvec(3.0 * np.array(now))), body_axes(quat(Rotation.from_rotvec(3.0 * np.array(target)))),
-        tuple(20.0 * w for w in omega_d), GAIN, (3.0, 2.0, 1.0),
+        quat(Rotation.from_rotvec(3.0 * np.array(now))),
+        body_axes(quat(Rotation.from_rotvec(3.0 * np.array(target)))),
+        tuple(20.0 * w for w in omega_d),
+        GAIN,
+        (3.0, 2.0, 1.0),
     )
     assert all(abs(rate) <= limit for rate, limit in zip(rates, (3.0, 2.0, 1.0), strict=True))
 
@@ -94,7 +97,9 @@ def test_desired_axes_are_a_rotation_along_the_force_and_heading(force, yaw):
     assert np.allclose(matrix.T @ matrix, np.eye(3), atol=1e-12) and np.linalg.det(matrix) > 0.0
     assert np.allclose(matrix[:, 2], f / np.linalg.norm(f), atol=1e-12)
     heading = np.array([math.cos(yaw), math.sin(yaw), 0.0])
-    assert matrix[:, 1] @ heading == pytest.approx(0.0, abs=1e-12)  # x_d lies in the plane of z_d and the heading
+    assert matrix[:, 1] @ heading == pytest.approx(
+        0.0, abs=1e-12
+    )  # x_d lies in the plane of z_d and the heading
     assert matrix[:, 0] @ heading > 0.0
     back = body_axes(attitude_quaternion(axes))
     assert np.allclose(np.array(back).T, matrix, atol=1e-12)
@@ -147,5 +152,7 @@ def test_batches_are_each_of_their_rows(vehicle: QuadrotorParameters):
     gains, limit = tuple(vehicle.gains.attitude.tolist()), tuple(vehicle.limits.body_rate.tolist())
     together = attitude_rates(tuple(r.T), body_axes(tuple(d.T)), tuple(omega.T), gains, limit)
     for i in range(20):
-        one = attitude_rates(tuple(r[i].tolist()), body_axes(tuple(d[i].tolist())), tuple(omega[i].tolist()), gains, limit)
+        one = attitude_rates(
+            tuple(r[i].tolist()), body_axes(tuple(d[i].tolist())), tuple(omega[i].tolist()), gains, limit
+        )
         assert np.allclose([c[i] for c in together], one, rtol=1e-12, atol=1e-12)

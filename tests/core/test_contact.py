@@ -29,7 +29,9 @@ def sag() -> float:
 
 def settle(vehicle: QuadrotorParameters, x: tuple, seconds: float, dt: float = 1e-3) -> tuple:
     for _ in range(round(seconds / dt)):
-        x = rk4_step(x, (0.0,) * 4, vehicle.airframe, dt, contact=lambda s: ground_contact(s, vehicle.airframe, LEG))
+        x = rk4_step(
+            x, (0.0,) * 4, vehicle.airframe, dt, contact=lambda s: ground_contact(s, vehicle.airframe, LEG)
+        )
     return x
 
 
@@ -47,7 +49,9 @@ def test_dropped_it_comes_to_rest_at_leg_height(vehicle: QuadrotorParameters):
     assert x[2] == pytest.approx(LEG - sag() * (1.0 - lift / GRAVITY), abs=1e-5)
     assert np.allclose(x[3:6], 0.0, atol=1e-4) and np.allclose(x[10:13], 0.0, atol=1e-3)
     assert np.allclose(x[6:8], 0.0, atol=1e-3)  # level again
-    slope = derivative(x, (0.0,) * 4, vehicle.airframe, contact=lambda s: ground_contact(s, vehicle.airframe, LEG))
+    slope = derivative(
+        x, (0.0,) * 4, vehicle.airframe, contact=lambda s: ground_contact(s, vehicle.airframe, LEG)
+    )
     assert np.allclose(slope[3:6], 0.0, atol=0.02)
 
 
@@ -65,7 +69,13 @@ def test_sliding_stops_within_the_coulomb_distance(vehicle: QuadrotorParameters)
 number = st.floats(-1.0, 1.0)
 
 
-@given(st.floats(-0.02, 0.2), st.tuples(number, number, number), st.tuples(number, number, number), number, number)
+@given(
+    st.floats(-0.02, 0.2),
+    st.tuples(number, number, number),
+    st.tuples(number, number, number),
+    number,
+    number,
+)
 def test_friction_stays_in_the_cone_and_the_ground_never_pulls(height, velocity, omega, roll, pitch):
     vehicle = load_vehicle("x500")
     quat = Rotation.from_euler("xy", [0.3 * roll, 0.3 * pitch]).as_quat()

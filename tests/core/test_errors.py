@@ -7,14 +7,24 @@ import pytest
 from control_stack import errors as er
 
 CASES = [
-    (er.UnknownName("vehicle", "bus", ["crazyflie", "x500"]), KeyError,
-     "unknown vehicle 'bus'; expected one of: crazyflie, x500"),
+    (
+        er.UnknownName("vehicle", "bus", ["crazyflie", "x500"]),
+        KeyError,
+        "unknown vehicle 'bus'; expected one of: crazyflie, x500",
+    ),
     (er.InvalidInput("line 3: not a number"), ValueError, "line 3: not a number"),
     (er.InputRejected("stale", "0.3 s old"), ValueError, "stale: 0.3 s old"),
     (er.InputRejected("stale"), ValueError, "stale"),
-    (er.MissingDependency("casadi", "mpc"), ImportError, "'casadi' is not installed: pip install 'control-stack[mpc]'"),
-    (er.IncompatibleLevels("lqr", ["rotors"], "x500", ["ctbr", "attitude"]), TypeError,
-     "controller 'lqr' emits rotors but vehicle 'x500' accepts ctbr, attitude: no common command level"),
+    (
+        er.MissingDependency("casadi", "mpc"),
+        ImportError,
+        "'casadi' is not installed: pip install 'control-stack[mpc]'",
+    ),
+    (
+        er.IncompatibleLevels("lqr", ["rotors"], "x500", ["ctbr", "attitude"]),
+        TypeError,
+        "controller 'lqr' emits rotors but vehicle 'x500' accepts ctbr, attitude: no common command level",
+    ),
     (er.NotConnected("connect() first"), RuntimeError, "connect() first"),
     (er.FlightAborted("take-off: no lift"), RuntimeError, "take-off: no lift"),
 ]
@@ -30,8 +40,11 @@ def test_caught_as_ours_and_as_the_builtin(error: Exception, builtin: type[Excep
 
 def test_every_error_of_the_tree_is_covered():
     defined = {
-        value for value in vars(er).values()
-        if isinstance(value, type) and issubclass(value, er.ControlStackError) and value is not er.ControlStackError
+        value
+        for value in vars(er).values()
+        if isinstance(value, type)
+        and issubclass(value, er.ControlStackError)
+        and value is not er.ControlStackError
     }
     assert defined == {type(error) for error, _, _ in CASES}
 
@@ -41,4 +54,6 @@ def test_fields_are_kept_for_programs():
     assert (error.kind, error.name, error.known) == ("vehicle", "bus", ("crazyflie",))
     assert er.InputRejected("stale", "old").reason == "stale"
     missing = er.MissingDependency("casadi", "mpc", "or fly without it")
-    assert (missing.module, missing.extra) == ("casadi", "mpc") and str(missing).endswith("; or fly without it")
+    assert (missing.module, missing.extra) == ("casadi", "mpc") and str(missing).endswith(
+        "; or fly without it"
+    )

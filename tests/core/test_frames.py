@@ -55,7 +55,9 @@ def test_quaternion_round_trips(q):
     there = fr.ned_frd_wxyz_from_enu_flu_xyzw(q)
     back = fr.enu_flu_xyzw_from_ned_frd_wxyz(there)
     assert there[0] >= 0.0
-    assert min(np.abs(back - q).max(), np.abs(back + q).max()) < 1e-12  # w = 0: either sign is the same attitude
+    assert (
+        min(np.abs(back - q).max(), np.abs(back + q).max()) < 1e-12
+    )  # w = 0: either sign is the same attitude
 
 
 def test_order_of_quaternion_components():
@@ -129,7 +131,8 @@ CRAZYFLIE = ("front right", "back right", "back left", "front left")  # M1..M4, 
 
 
 @pytest.mark.parametrize(
-    ("to_motors", "documented"), [(fr.px4_motors_from_rotors, PX4_QUAD_X), (fr.crazyflie_motors_from_rotors, CRAZYFLIE)]
+    ("to_motors", "documented"),
+    [(fr.px4_motors_from_rotors, PX4_QUAD_X), (fr.crazyflie_motors_from_rotors, CRAZYFLIE)],
 )
 def test_every_motor_sits_at_its_documented_corner(vehicle: QuadrotorParameters, to_motors, documented):
     x, y = to_motors(vehicle.rotor_position[:, 0]), to_motors(vehicle.rotor_position[:, 1])
@@ -138,7 +141,8 @@ def test_every_motor_sits_at_its_documented_corner(vehicle: QuadrotorParameters,
 
 
 @pytest.mark.parametrize(
-    ("to_motors", "counter_clockwise"), [(fr.px4_motors_from_rotors, {0, 1}), (fr.crazyflie_motors_from_rotors, {0, 2})]
+    ("to_motors", "counter_clockwise"),
+    [(fr.px4_motors_from_rotors, {0, 1}), (fr.crazyflie_motors_from_rotors, {0, 2})],
 )
 def test_every_motor_turns_as_documented(vehicle: QuadrotorParameters, to_motors, counter_clockwise):
     """A rotor that turns counter-clockwise from above turns the body clockwise: spin -1."""
@@ -154,8 +158,14 @@ def test_motor_permutations_round_trip(values):
 
 @pytest.mark.parametrize(
     ("convert", "size"),
-    [(fr.ned_from_enu, 3), (fr.frd_from_flu, 3), (fr.wxyz_from_xyzw, 4), (fr.ned_frd_wxyz_from_enu_flu_xyzw, 4),
-     (fr.px4_motors_from_rotors, 4), (fr.crazyflie_degrees_from_rpy, 3)],
+    [
+        (fr.ned_from_enu, 3),
+        (fr.frd_from_flu, 3),
+        (fr.wxyz_from_xyzw, 4),
+        (fr.ned_frd_wxyz_from_enu_flu_xyzw, 4),
+        (fr.px4_motors_from_rotors, 4),
+        (fr.crazyflie_degrees_from_rpy, 3),
+    ],
 )
 def test_batches_convert_row_by_row_and_wrong_sizes_are_refused(convert, size):
     batch = np.random.default_rng(0).standard_normal((2, 5, size))

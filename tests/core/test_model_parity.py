@@ -29,8 +29,10 @@ def test_values_agree_to_rounding(vehicle: QuadrotorParameters, near_hover, with
     given = p if with_disturbance else None
     q = p if with_disturbance else np.zeros_like(p)
     floats = np.array(
-        [rk4_step(tuple(a), tuple(b), vehicle.airframe, DT, tuple(c))
-         for a, b, c in zip(x.tolist(), u.tolist(), q.tolist(), strict=True)]
+        [
+            rk4_step(tuple(a), tuple(b), vehicle.airframe, DT, tuple(c))
+            for a, b, c in zip(x.tolist(), u.tolist(), q.tolist(), strict=True)
+        ]
     )
     batch = model.step(x, u, given)
     one_by_one = [model.step(x[i], u[i], None if given is None else given[i]) for i in range(N)]

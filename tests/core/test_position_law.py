@@ -22,7 +22,9 @@ def test_tilt_magnitude_and_lift_are_limited(acceleration, tilt, most):
     assert math.hypot(x, y) <= math.tan(tilt) * z * (1.0 + 1e-9)
     assert math.sqrt(x * x + y * y + z * z) <= most * (1.0 + 1e-9)
     assert 0.25 * GRAVITY < z <= most
-    assert x * acceleration[1] == pytest.approx(y * acceleration[0], abs=1e-6)  # the horizontal direction is kept
+    assert x * acceleration[1] == pytest.approx(
+        y * acceleration[0], abs=1e-6
+    )  # the horizontal direction is kept
     assert x * acceleration[0] >= 0.0 and y * acceleration[1] >= 0.0
 
 
@@ -47,4 +49,8 @@ def test_tracking_law_is_proportional_within_the_clip_and_bounded_outside(positi
 
 
 def test_no_error_asks_for_the_reference_acceleration():
-    assert tracking_acceleration((0.0,) * 3, (0.0,) * 3, (1.0, -2.0, 3.0), (6.0,) * 3, (4.0,) * 3) == (1.0, -2.0, 3.0)
+    assert tracking_acceleration((0.0,) * 3, (0.0,) * 3, (1.0, -2.0, 3.0), (6.0,) * 3, (4.0,) * 3) == (
+        1.0,
+        -2.0,
+        3.0,
+    )
