@@ -4,9 +4,9 @@ Run: python -m benchmarks.batched_sim [--seed N] [--quick] [--json FILE]
 
 One vehicle-step is one RK4 step of 10 ms (four evaluations of the equations of motion) of one Crazyflie; the
 cost does not depend on the length of the step. Batch 4096, one and two CPU threads, no gradients; states stay
-where they are computed. On a machine with a GPU the same code runs there too, at batch 4096 and at a batch that
-fills it. The peer is CasADi's virtual machine mapped over the same batch (float64, one thread), the stack's other
-run-time form.
+where they are computed. On a machine with a GPU the same code runs there too, at batch 4096 and at a batch
+that fills it. The peer is CasADi's virtual machine mapped over the same batch (float64, one thread), the
+stack's other run-time form.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import argparse
 import time
 import warnings
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -27,8 +28,8 @@ from control_stack.tables import BenchRow, bench_report
 BATCH, GPU_BATCH = 4096, 1 << 20
 DT = 0.01  # s
 THREADS = (1, 2)
-# Million vehicle-steps/s at BATCH on two CPU threads, asked here of one: two wait for each other at every operation,
-# so on a machine that does something else as well they measure that machine.
+# Million vehicle-steps/s at BATCH on two CPU threads, asked here of one: two wait for each other at every
+# operation, so on a machine that does something else as well they measure that machine.
 TARGET = ">= 0.5"
 UNIT = "million vehicle-steps/s"
 

@@ -1,9 +1,10 @@
 """Named converters between this stack's frames and those of PX4/MAVLink and the Crazyflie.
 
 Here: world ENU (x east, y north, z up), body FLU (x forward, y left, z up), quaternions xyzw that rotate body
-to world, radians. MAVLink: world NED, body FRD, quaternions wxyz. Crazyflie: world ENU-like, body FLU, degrees
-in logs and a reversed pitch sign in the legacy attitude. All functions are batch-first NumPy; the last axis
-holds the components. Only ``hardware/`` and the link emulators may call them: everywhere else frames never change.
+to world, radians. MAVLink: world NED, body FRD, quaternions wxyz. Crazyflie: world ENU-like, body FLU,
+degrees in logs and a reversed pitch sign in the legacy attitude. All functions are batch-first NumPy; the
+last axis holds the components. Only ``hardware/`` and the link emulators may call them: everywhere else
+frames never change.
 """
 
 from __future__ import annotations

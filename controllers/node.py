@@ -75,9 +75,8 @@ class ControllerNode(ManagedNode):
         ]
         if not self._lockstep:
             steady = Clock(clock_type=ClockType.STEADY_TIME)
-            self._timer = self.create_timer(
-                1.0 / self.parameter("control_rate"), self._on_timer, clock=steady
-            )
+            period = 1.0 / (self.parameter("control_rate") * self.parameter("real_time_factor"))
+            self._timer = self.create_timer(period, self._on_timer, clock=steady)
         return super().on_activate(state)
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -112,6 +111,8 @@ class ControllerNode(ManagedNode):
 
     def _on_phase(self, message: String) -> None:
         self._flying = message.data == Phase.FLYING.value
+        if message.data == Phase.DISARMED.value:
+            self._side.landed()
 
     def _on_state(self, message: Odometry) -> None:
         try:
@@ -133,6 +134,8 @@ class ControllerNode(ManagedNode):
         if self._flying and reference is not None:
             self._references.publish(messages.reference_message(reference, stamp))
         self._commands.publish(messages.joint_command(command, stamp))
+        for event in self._side.drain_events():
+            self.get_logger().warning(f"[{event.t:.2f} s] {event.message}")
         if state.stamp - self._diagnosed >= _DIAGNOSTICS_PERIOD or state.stamp < self._diagnosed:
             self._diagnosed = state.stamp
             self._publish_diagnostics(stamp)

@@ -23,9 +23,10 @@ class Argument(NamedTuple):
 
 
 class NodeSpec(NamedTuple):
-    """One process: an executable of this package, and the parameters that arguments decide."""
+    """One process: an executable of this package, its node, and the parameters that arguments decide."""
 
     executable: str
+    name: str
     namespace: str
     parameters: Mapping[str, Any]
     params_file: str
@@ -35,7 +36,13 @@ class NodeSpec(NamedTuple):
 def arguments(default_params_file: Any = "config/fly.yaml") -> tuple[Argument, ...]:
     """All launch arguments; the default file is an argument because only ROS knows the share folder."""
     return (
-        Argument("backend", "sim", "what flies; hardware drivers add their own names", ("sim",)),
+        Argument("backend", "sim", "what flies", ("sim",)),
+        Argument(
+            "simulator",
+            "bullet",
+            f"which simulator; analytic needs no PyBullet; {FROM_FILE} keeps the one in params_file",
+            ("bullet", "analytic", FROM_FILE),
+        ),
         Argument(
             "controller",
             "geometric",
@@ -49,7 +56,7 @@ def arguments(default_params_file: Any = "config/fly.yaml") -> tuple[Argument, .
             ("crazyflie", "racer", "x500", FROM_FILE),
         ),
         Argument("namespace", "", "prefix of every topic and service, one per vehicle; empty for none"),
-        Argument("params_file", default_params_file, "ROS parameter file for both nodes"),
+        Argument("params_file", default_params_file, "ROS parameter file for the nodes `sim` and `controller`"),
         Argument("use_sim_time", "true", "let the controller follow /clock", ("true", "false")),
     )
 
@@ -64,15 +71,21 @@ def composition(values: Mapping[str, str]) -> tuple[NodeSpec, ...]:
         The vehicle's process, then the controller's. The launch ends with the vehicle's process: that
         one owns the safety layer and outlives any controller.
     """
-    chosen = {name: values[name] for name in ("controller", "vehicle") if values[name] != FROM_FILE}
-    vehicle = {name: chosen[name] for name in ("vehicle",) if name in chosen}
+
+    def chosen(**arguments: str) -> dict[str, Any]:
+        """Parameter -> value, for the arguments that are not left to the file."""
+        return {key: values[name] for key, name in arguments.items() if values[name] != FROM_FILE}
+
     follow_clock = {"use_sim_time": values["use_sim_time"] == "true"}
     common = {"namespace": values["namespace"], "params_file": values["params_file"]}
-    owners = {"sim": "sim_node"}
+    # Executable and name of the node that owns the vehicle, and the parameters it takes from the arguments.
+    owners = {"sim": ("sim_node", "sim", chosen(vehicle="vehicle", backend="simulator"))}
+    executable, node, parameters = owners[values["backend"]]
+    controller = {**chosen(vehicle="vehicle", controller="controller"), **follow_clock}
     return (
         # The simulator makes /clock, so it never follows it.
-        NodeSpec(owners[values["backend"]], parameters=vehicle, ends_launch=True, **common),
-        NodeSpec("controller_node", parameters={**chosen, **follow_clock}, ends_launch=False, **common),
+        NodeSpec(executable, node, parameters=parameters, ends_launch=True, **common),
+        NodeSpec("controller_node", "controller", parameters=controller, ends_launch=False, **common),
     )
 
 
@@ -93,6 +106,7 @@ def generate_launch_description() -> Any:
             Node(
                 package=PACKAGE,
                 executable=spec.executable,
+                name=spec.name,
                 namespace=spec.namespace,
                 parameters=[ParameterFile(spec.params_file), dict(spec.parameters)],
                 output="screen",

@@ -52,6 +52,7 @@ class SimNode(VehicleNode):
         self._ticks = 0
         self._open = False  # a period has begun and waits for its command
         self._opened_at = 0.0  # wall, steady
+        self._pending = 0.0  # stamp of the state that waits for its command: sensors may be behind the clock
         self._free = False
         self._missed = 0
         self._deadline = 0.0
@@ -102,8 +103,8 @@ class SimNode(VehicleNode):
             stamp = messages.to_seconds(message.header.stamp)
             if not self._lockstep:
                 fresh(stamp, self.now(), self.parameter("max_input_age"))
-            elif not self._open or abs(stamp - self.now()) > 1e-6:
-                raise InputRejected("stale", f"stamp {stamp:.3f}, waiting for {self.now():.3f}")
+            elif not self._open or abs(stamp - self._pending) > 1e-6:
+                raise InputRejected("stale", f"stamp {stamp:.3f}, waiting for {self._pending:.3f}")
             command = messages.command_from_joints(message)
         except InputRejected as error:
             side.rejections.add("command", error)
@@ -130,7 +131,7 @@ class SimNode(VehicleNode):
 
     def _begin_period(self) -> None:
         state, self._truth = self._side().observe(), self._vehicle.true_state()
-        self._open, self._opened_at = True, time.monotonic()
+        self._open, self._opened_at, self._pending = True, time.monotonic(), state.stamp
         self._clock.publish(ClockMessage(clock=messages.to_time(self.now())))
         self.publish_state(state)
 

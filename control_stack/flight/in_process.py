@@ -75,6 +75,9 @@ class InProcessFlight:
 
     def _control(self, t: float, state: QuadrotorState, flying: bool) -> float:
         """Lets the controller answer; returns the wall time it took, s."""
+        if not state.is_finite():  # as the controller node does
+            self._side.rejections.add("odom", InputRejected("nan"))
+            return 0.0
         try:
             command = self._controllers.compute(t, state, flying)
         except Exception as error:  # a user's controller may raise anything, and the vehicle must come down

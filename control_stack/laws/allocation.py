@@ -48,7 +48,8 @@ class Mixer:
 def allocate(thrust: Scalar, torque: Vector, mixer: Mixer) -> tuple[Scalar, ...]:
     """Rotor thrusts (N) within limits that realise thrust (N) and torque (N m) as far as the priority allows.
 
-    1. roll and pitch are scaled by k <= 1 until their spread fits between the rotors' limits;
+    1. roll and pitch are scaled by k <= 1 until their spread fits between the rotors' limits (where they
+       differ in share or limits, between the highest lower and the lowest upper one: safe, a little early);
     2. the collective is moved, no more than needed, until every rotor is within its limits;
     3. yaw is scaled into the room that is left.
     """

@@ -1,7 +1,8 @@
 """The inner loops of a quadrotor: from a command of any level down to rotor speeds.
 
 One copy serves controllers (which run the upper part), simulated vehicles and link emulators (which run the
-lower part at physics rate). Stateless, written over components: floats in a loop, ``SX`` inside a compiled step.
+lower part at physics rate). Stateless, written over components: floats in a loop, ``SX`` inside a compiled
+step.
 """
 
 from __future__ import annotations
@@ -118,7 +119,7 @@ class InnerLoops:
         return rates, thrust, axes, omega_d
 
     def rate_command(self, x: Columns, omega: Vector, thrust: Any) -> Columns:
-        """Rotor speeds (rad/s) that bring the body rates to omega at this thrust, before lead compensation."""
+        """Rotor speeds (rad/s) that bring the body rates to omega at this thrust, without lead."""
         torque = rate_torque(x[10:13], omega, self.airframe.inertia, self.gains.rate)
         return rotor_speeds(thrust, torque, self.mixer, self.airframe)
 

@@ -2,8 +2,8 @@
 
     n = max(0, k d - c z') while d = -z > 0        friction = -mu n v_t / sqrt(|v_t|^2 + eps^2)
 
-A regularised Coulomb law (Stewart 2000, SIAM Review 42); stiffness and damping follow from the mass so that the
-feet bounce at 25 Hz with damping ratio 0.7 on every vehicle, resolved well by 1 kHz physics.
+A regularised Coulomb law (Stewart 2000, SIAM Review 42); stiffness and damping follow from the mass so that
+the feet bounce at 25 Hz with damping ratio 0.7 on every vehicle, resolved well by 1 kHz physics.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _SLIP = 0.02  # m/s, below which friction is viscous
 
 
 def ground_contact(x: tuple[Any, ...], airframe: Airframe, leg_height: Scalar) -> tuple[Vector, Vector]:
-    """(force_w N, torque_b N m) of the ground on feet below each rotor, leg_height m below the centre of mass."""
+    """(force_w N, torque_b N m) of the ground on a foot below each rotor, leg_height m under the centre."""
     p, v, q, w = x[0:3], x[3:6], x[6:10], x[10:13]
     share = airframe.mass / 4.0
     stiffness, damping = share * _OMEGA**2, 2.0 * _DAMPING_RATIO * share * _OMEGA

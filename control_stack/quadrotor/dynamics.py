@@ -3,10 +3,12 @@
 State x, 17 numbers: position_w (3), velocity_w (3), quat_xyzw (4), omega_b (3), rotor_speed (4).
 Input u: rotor speed commands (4), rad/s. Disturbance: wind_w (3) m/s, force_w (3) N, torque_b (3) N m.
 
-    m v' = R (0, 0, sum f_i) + R drag(R^T (v - wind)) - m g e_z + force      J w' = tau - w x J w
-    q'   = 1/2 q * (w, 0)                                                    W_i' = (u_i - W_i) / tau_rise|fall
+    m v' = R (0, 0, sum f_i) + R drag(R^T (v - wind)) - m g e_z + force
+    q'   = 1/2 q * (w, 0)
+    J w' = tau - w x J w
+    W_i' = (u_i - W_i) / tau_rise|fall
 
-Sources: Mahony, Kumar, Corke 2012 (rigid body, rotor wrench); Faessler, Franchi, Scaramuzza 2018 (linear drag).
+Sources: Mahony, Kumar, Corke 2012 (rigid body, rotor wrench); Faessler, Franchi, Scaramuzza 2018 (drag).
 """
 
 from __future__ import annotations

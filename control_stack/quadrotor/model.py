@@ -2,9 +2,9 @@
 
     x+ = f(x, u, p): one RK4 step of the equations in ``dynamics.py`` with u and p held over the step
 
-Batch-first: leading dimensions of x, u, p and of the airframe broadcast. NumPy in, NumPy out; as soon as one of
-them is a torch tensor the step runs in torch on that tensor's device and type, differentiable in all of them.
-torch is imported only where a tensor is met or ``compiled`` is called.
+Batch-first: leading dimensions of x, u, p and of the airframe broadcast. NumPy in, NumPy out; as soon as one
+of them is a torch tensor the step runs in torch on that tensor's device and type, differentiable in all of
+them. torch is imported only where a tensor is met or ``compiled`` is called.
 """
 
 from __future__ import annotations
@@ -82,8 +82,8 @@ class QuadrotorDynamics:
         """Binds the airframe.
 
         Args:
-            parameters: A vehicle, whose fields may have leading batch dimensions; or its flat form (..., 51), see
-                ``QuadrotorParameters.flatten``, as an array or (for gradients) as a torch tensor.
+            parameters: A vehicle, whose fields may have leading batch dimensions; or its flat form (..., 51)
+                (``QuadrotorParameters.flatten``) as an array or, for gradients, as a torch tensor.
             dt: Step, s, positive.
             method: Integrator; "rk4" is the only one.
 
@@ -186,8 +186,8 @@ class QuadrotorDynamics:
     def compiled(self) -> QuadrotorDynamics:
         """This model with its torch equations of motion fused by torch.compile, an optional acceleration.
 
-        The first call of each batch shape, type and device compiles (seconds; torch caches the result on disk).
-        Without a working compiler the model stays eager and a RuntimeWarning says so once.
+        The first call of each batch shape, type and device compiles (seconds; torch caches the result on
+        disk). Without a working compiler the model stays eager and a RuntimeWarning says so once.
 
         Raises:
             MissingDependency: torch is not installed.
@@ -243,18 +243,20 @@ class QuadrotorDynamics:
 
         airframe = self._airframe if flat is None else airframe_from_columns(flat.unbind(-1))
         disturbance = NO_DISTURBANCE if p is None else p.unbind(-1)
-        return torch.stack(derivative(x.unbind(-1), u.unbind(-1), airframe, disturbance), dim=-1)  # type: ignore[arg-type]
+        slope = derivative(x.unbind(-1), u.unbind(-1), airframe, disturbance)  # type: ignore[arg-type]
+        return torch.stack(slope, dim=-1)
 
     def _tensor_step(self, x: Any, u: Any, p: Any, flat: Any) -> Any:
         import torch
 
         if self._slope is None:
-            # Eager, by component: operations of one column are too small for torch to spread over threads, which
-            # costs more than it brings here, and ruins the throughput of a busy machine.
+            # Eager, by component: operations of one column are too small for torch to spread over threads,
+            # which costs more than it brings here, and ruins the throughput of a busy machine.
             airframe = self._airframe if flat is None else airframe_from_columns(flat.unbind(-1))
             given = NO_DISTURBANCE if p is None else p.unbind(-1)
             columns = x.movedim(-1, 0).contiguous().unbind(0)
-            return torch.stack(rk4_step(columns, u.unbind(-1), airframe, self.dt, given), dim=-1)  # type: ignore[arg-type]
+            moved = rk4_step(columns, u.unbind(-1), airframe, self.dt, given)  # type: ignore[arg-type]
+            return torch.stack(moved, dim=-1)
         slope = self._slope
         y = _rk4(
             lambda s: slope(s, u, p, flat), x.contiguous(), self.dt, lambda a, h, b: torch.add(a, b, alpha=h)
@@ -266,7 +268,8 @@ class QuadrotorDynamics:
         x, u, p = self._aligned(x, u, p)
         if x.ndim == 1:  # one vehicle: components as floats are much faster than arrays of no dimension
             given = NO_DISTURBANCE if p is None else p.tolist()
-            return np.array(rk4_step(tuple(x.tolist()), tuple(u.tolist()), self._airframe, self.dt, given))  # type: ignore[arg-type]
+            single = rk4_step(x.tolist(), u.tolist(), self._airframe, self.dt, given)  # type: ignore[arg-type]
+            return np.array(single)
         airframe = self._airframe or airframe_from_columns(_columns(self._flat))
         disturbance = NO_DISTURBANCE if p is None else _columns(p)
         inputs = _columns(u)

@@ -49,7 +49,7 @@ def airframe_from_columns(columns: Any) -> Airframe:
     """The inverse of ``QuadrotorParameters.flatten``: takes anything indexable with AIRFRAME_SIZE entries."""
     at = [columns[i] for i in range(AIRFRAME_SIZE)]
     fours = [tuple(at[4 + 4 * k : 8 + 4 * k]) for k in range(11)]
-    return Airframe(at[0], tuple(at[1:4]), *fours, tuple(at[48:51]))  # type: ignore[arg-type]
+    return Airframe(at[0], tuple(at[1:4]), *fours, tuple(at[48:51]))  # type: ignore[arg-type, call-arg]
 
 
 @dataclass(frozen=True)
@@ -87,16 +87,17 @@ class FlightLimits:
 class QuadrotorParameters:
     """Rigid body with four rotors, axes along body z. Leading batch dimensions broadcast.
 
-    Rotor i thrusts ``c0 + c1 w + c2 w^2`` N at w rad/s (0 below 0), turns the body by ``spin * torque_constant *
-    thrust`` about z, and follows its command with a first-order lag, ``rise_time`` when speeding up and
-    ``fall_time`` when slowing down. Drag is linear in the body-frame airspeed: ``-drag * v_b`` N.
+    Rotor i thrusts ``c0 + c1 w + c2 w^2`` N at w rad/s (0 below 0), turns the body by ``spin *
+    torque_constant * thrust`` about z, and follows its command with a first-order lag, ``rise_time`` when
+    speeding up and ``fall_time`` when slowing down. Drag is linear in the body-frame airspeed: ``-drag *
+    v_b`` N.
 
     Attributes:
         name: Vehicle name.
         mass: (...) kg.
         inertia: (..., 3) principal moments about body x, y, z, kg m^2.
         rotor_position: (..., 4, 3) from the centre of mass, FLU, m.
-        rotor_spin: (..., 4) +1 where the reaction torque on the body is along +z (rotor clockwise from above).
+        rotor_spin: (..., 4) +1 where the reaction torque on the body is along +z (clockwise from above).
         thrust_curve: (..., 4, 3) c0 [N], c1 [N s/rad], c2 [N s^2/rad^2].
         torque_constant: (..., 4) m.
         rise_time, fall_time: (..., 4) s.
@@ -168,8 +169,8 @@ class QuadrotorParameters:
     def with_payload(self, mass: float, offset_b: Array) -> QuadrotorParameters:
         """This vehicle carrying a rigid point mass at offset_b (m, FLU, from its own centre of mass).
 
-        The state then describes the composite centre of mass. Principal axes stay aligned when the offset lies on
-        a body axis; products of inertia of other offsets are neglected, so those are refused.
+        The state then describes the composite centre of mass. Principal axes stay aligned when the offset
+        lies on a body axis; products of inertia of other offsets are neglected, so those are refused.
         """
         offset = np.asarray(offset_b, dtype=float)
         if np.count_nonzero(offset) > 1:
@@ -213,7 +214,8 @@ _SCHEMA: dict[str, tuple[str, tuple[int, ...]]] = {
     "max_acceleration": ("m/s^2", ()),
 }
 _OPTIONAL = {"drag": [0.0, 0.0, 0.0]}
-# The inner loops keep a tenth of the thrust for attitude; what is left must still lift the vehicle with some margin.
+# The inner loops keep a tenth of the thrust for attitude; what is left must still lift the vehicle with some
+# margin.
 _MIN_THRUST_TO_WEIGHT = 1.2
 _NOT_NEGATIVE = ("rotor_speed_min", "drag")
 _ANY_SIGN = ("rotor_position", "rotor_spin", "thrust_curve")

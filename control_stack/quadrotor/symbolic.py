@@ -1,7 +1,7 @@
 """CasADi twins of the quadrotor model: one step of the plant, and a closed loop of inner laws and plant.
 
-Both are compiled once as virtual-machine functions (no compiler needed). The airframe is an input, so payloads,
-rotor loss and wind change numbers, never the function.
+Both are compiled once as virtual-machine functions (no compiler needed). The airframe is an input, so
+payloads, rotor loss and wind change numbers, never the function.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from control_stack.types import CommandLevel
 
 
 def import_casadi() -> Any:
+    """The casadi module; raises MissingDependency where it is not installed."""
     try:
         import casadi
     except ImportError:

@@ -200,7 +200,8 @@ class Supervisor:
         return PositionCommand(target, rate * up, yaw=self._yaw, stamp=t)
 
     def _start_landing(self, t: float, severity: Severity, message: str) -> None:
-        self._anchor_here()
+        if self.phase is not Phase.HOLD:  # from there it lands where it holds, not where braking has taken it
+            self._anchor_here()
         self._rest_since = None
         self._enter(t, Phase.LANDING, severity, message)
 

@@ -70,7 +70,7 @@ def test_rates_are_limited(now, target, omega_d):
 
 @given(triples, triples)
 def test_feed_forward_is_carried_into_the_body(now, target):
-    """The target turns at omega_d in its own frame: the body's rates are the same vector seen from the body."""
+    """The target turns at omega_d in its own frame: the body's rates are that vector seen from the body."""
     omega_d = np.array([0.3, -0.7, 1.1])
     r, d = (Rotation.from_rotvec(3.0 * np.array(t)) for t in (now, target))
     with_it = np.array(attitude_rates(quat(r), body_axes(quat(d)), tuple(omega_d), GAIN, WIDE))
@@ -79,7 +79,7 @@ def test_feed_forward_is_carried_into_the_body(now, target):
 
 
 def test_following_a_turning_target_converges_and_stays():
-    """With perfect rates the error dies out although the target never stops: feed-forward and feedback agree."""
+    """With perfect rates the error dies out although the target never stops turning."""
     omega_d, dt = (1.0, -0.5, 0.8), 1e-3
     target, r = Rotation.identity(), Rotation.from_rotvec([1.0, -1.2, 0.7])
     for _ in range(4000):

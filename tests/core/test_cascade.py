@@ -1,4 +1,4 @@
-"""The inner loops at every command level: hover is a fixed point, and the closed loop goes where it is told."""
+"""The inner loops at every level: hover is a fixed point, and the closed loop goes where it is told."""
 
 from __future__ import annotations
 

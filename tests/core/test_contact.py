@@ -10,11 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from control_stack.quadrotor.contact import ground_contact
+from control_stack.quadrotor.contact import FRICTION, ground_contact
 from control_stack.quadrotor.dynamics import derivative, rk4_step
 from control_stack.quadrotor.parameters import GRAVITY, QuadrotorParameters, load_vehicle
 
-FRICTION = 0.6  # the law's own coefficient
 LEG = 0.05  # m
 
 

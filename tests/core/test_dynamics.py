@@ -1,4 +1,4 @@
-"""The equations of motion against mechanics: closed forms, conserved quantities, symmetry, order of convergence."""
+"""The equations of motion against mechanics: closed forms, conservation, symmetry, convergence."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def test_disturbances_act_where_their_names_say(vehicle: QuadrotorParameters):
     [((2, 3), 0, 1), ((0, 1), 0, -1), ((0, 3), 1, -1), ((1, 2), 1, 1), ((1, 3), 2, 1), ((0, 2), 2, -1)],
 )
 def test_rotor_torques_have_the_hand_signs(vehicle: QuadrotorParameters, rotors, axis: int, sign: int):
-    """Left rotors roll right (+x), back rotors push the nose down (+y), clockwise rotors turn the body left (+z)."""
+    """Left rotors roll right (+x), back rotors push the nose down (+y), clockwise ones turn left (+z)."""
     thrust = tuple(1.0 if i in rotors else 0.0 for i in range(4))
     total, torque = rotor_wrench(thrust, vehicle.airframe)
     assert total == 2.0
@@ -135,7 +135,7 @@ def test_rotor_torques_have_the_hand_signs(vehicle: QuadrotorParameters, rotors,
 
 
 def test_order_of_convergence_is_four(vehicle: QuadrotorParameters):
-    """Halving the step divides the error by 16, on a flight with all terms at work and no kink of the rotor lag."""
+    """Halving the step divides the error by 16, with all terms at work and no kink of the rotor lag."""
     hover = vehicle.hover_rotor_speed
     x0 = state(
         velocity=(1.0, 2.0, -1.0),
@@ -179,8 +179,8 @@ def test_turning_the_start_about_z_turns_the_flight(vehicle: QuadrotorParameters
     end_turned = model.rollout(turned(x, yaw), us, p_turned)[:, -1]
     expected = turned(end, yaw)
     expected[:, 6:10] *= np.sign((expected[:, 6:10] * end_turned[:, 6:10]).sum(-1, keepdims=True))
-    # Not to rounding: between the stages of a step the quaternion is off the unit sphere, where ``rotate`` is no
-    # rotation; the difference is of the integrator's own order.
+    # Not to rounding: between the stages of a step the quaternion is off the unit sphere, where ``rotate`` is
+    # no rotation; the difference is of the integrator's own order.
     assert np.allclose(end_turned, expected, rtol=1e-7, atol=1e-7)
 
 

@@ -1,4 +1,4 @@
-"""Conversions to NED/FRD and to the vendors' motors: hand values, round trips, and one meaning for both sides."""
+"""Conversions to NED/FRD and to the vendors' motors: hand values, round trips, one meaning on both sides."""
 
 from __future__ import annotations
 

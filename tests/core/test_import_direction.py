@@ -103,7 +103,7 @@ def uses_not_allowed(path: str, source: str) -> list[str]:
             name = f"{node.value.id}.{node.attr}"
             if name in ("time.time", "time.time_ns"):
                 out.append(
-                    f"{path}:{node.lineno} uses {name}: stamps come from the node clock, time-outs from a steady one"
+                    f"{path}:{node.lineno} uses {name}: use the node clock, or a steady one for time-outs"
                 )
             if name == "torch.load":
                 out.append(f"{path}:{node.lineno} uses torch.load, which unpickles")

@@ -1,4 +1,4 @@
-"""Vehicle files: what ships is physical, what cannot fly is refused in one line, payloads obey parallel axes."""
+"""Vehicle files: what ships is physical, what cannot fly is refused in one line, payloads add up."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def test_any_one_batched_field_batches_the_airframe(crazyflie: QuadrotorParamete
 
 @given(st.integers(0, 2), st.floats(-0.2, 0.2), st.floats(0.001, 1.0))
 def test_payload_is_the_parallel_axis_theorem(axis: int, distance: float, payload: float):
-    """Vehicle as six point masses with its inertia, payload as a seventh: the composite's inertia summed by hand."""
+    """Vehicle as six point masses with its inertia, payload as a seventh: the sum over all seven."""
     vehicle = load_vehicle("x500")
     second_moment = vehicle.inertia.sum() / 2.0 - vehicle.inertia  # sum of m r_i^2 along each axis
     points, masses = [], []

@@ -1,4 +1,4 @@
-"""Position law and specific force: what is asked for, and that tilt, magnitude and lift are never exceeded."""
+"""Position law and specific force: what is asked for, within tilt, magnitude and lift."""
 
 from __future__ import annotations
 

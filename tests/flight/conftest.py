@@ -64,7 +64,9 @@ class Memory:
 class Scripted:
     """A controller that passes another one's commands through a function of (t, state, command)."""
 
-    def __init__(self, inner: Controller, change: Callable[[float, QuadrotorState, Command], Any], warm_up: int = 10):
+    def __init__(
+        self, inner: Controller, change: Callable[[float, QuadrotorState, Command], Any], warm_up: int = 10
+    ):
         self._inner, self._change = inner, change
         self.spec = ControllerSpec("scripted", inner.spec.levels, inner.spec.rate_hz, warm_up=warm_up)
         self.last_result = ControlResult()
@@ -167,7 +169,9 @@ class Rig:
         assert np.linalg.norm(state.velocity_w) < 0.01
         assert 1.0 - 2.0 * (state.quat_xyzw[0] ** 2 + state.quat_xyzw[1] ** 2) > 0.99
         assert abs(state.position_w[2] - 0.5 * self.parameters.body_size[2]) < 0.01
-        assert state.rotor_speed is not None and np.all(state.rotor_speed < 0.5 * self.parameters.hover_rotor_speed)
+        assert state.rotor_speed is not None and np.all(
+            state.rotor_speed < 0.5 * self.parameters.hover_rotor_speed
+        )
         if near is not None:
             assert np.linalg.norm(state.position_w[:2] - near[:2]) < within
 

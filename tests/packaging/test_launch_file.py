@@ -25,7 +25,9 @@ def defaults(fly: ModuleType, **changes: str) -> dict[str, str]:
 
 def test_arguments_are_the_documented_ones(fly: ModuleType) -> None:
     names = {argument.name for argument in fly.arguments()}
-    assert names == {"backend", "controller", "vehicle", "namespace", "params_file", "use_sim_time"}
+    assert names == {
+        "backend", "simulator", "controller", "vehicle", "namespace", "params_file", "use_sim_time",
+    }  # fmt: skip
 
 
 def test_every_argument_is_described_and_its_default_is_a_choice(fly: ModuleType) -> None:
@@ -47,7 +49,8 @@ def test_vehicle_choices_are_the_shipped_vehicles(fly: ModuleType, root: Path) -
 def test_default_composition(fly: ModuleType) -> None:
     vehicle, controller = fly.composition(defaults(fly))
     assert (vehicle.executable, controller.executable) == ("sim_node", "controller_node")
-    assert vehicle.parameters == {"vehicle": "crazyflie"}
+    assert (vehicle.name, controller.name) == ("sim", "controller")
+    assert vehicle.parameters == {"vehicle": "crazyflie", "backend": "bullet"}
     assert controller.parameters == {"controller": "geometric", "vehicle": "crazyflie", "use_sim_time": True}
     assert vehicle.ends_launch and not controller.ends_launch
 
@@ -63,18 +66,90 @@ def test_namespace_and_file_reach_both_nodes(fly: ModuleType) -> None:
 
 
 def test_from_params_file_overrides_nothing(fly: ModuleType) -> None:
-    changed = defaults(fly, controller=fly.FROM_FILE, vehicle=fly.FROM_FILE, use_sim_time="false")
-    vehicle, controller = fly.composition(changed)
+    free = {argument.name: fly.FROM_FILE for argument in fly.arguments() if fly.FROM_FILE in argument.choices}
+    vehicle, controller = fly.composition(defaults(fly, **free, use_sim_time="false"))
     assert vehicle.parameters == {}
     assert controller.parameters == {"use_sim_time": False}
 
 
+@pytest.fixture(scope="module")
+def declared() -> dict[str, dict[str, Any]]:
+    """Node -> parameter -> its declaration, for the nodes of this package."""
+    pytest.importorskip("rclpy")
+    from control_stack.ros.lifecycle import AUTOSTART
+    from control_stack.ros.vehicle_node import VEHICLE_PARAMETERS
+    from controllers import node as controller
+    from sim import node as sim
+
+    tuples = {"sim": (*sim.PARAMETERS, *VEHICLE_PARAMETERS), "controller": controller.PARAMETERS}
+    return {node: {p.name: p for p in (*parameters, AUTOSTART)} for node, parameters in tuples.items()}
+
+
+def usable(parameter: Any, value: Any) -> bool:
+    """Whether a node takes this value: rclpy wants the very type, and the declaration may bound it."""
+    low, high = parameter.limits or (-float("inf"), float("inf"))
+    fits = isinstance(value, str) or not parameter.limits or low <= value <= high
+    return type(value) is type(parameter.default) and fits and value in (parameter.choices or [value])
+
+
+def test_arguments_set_declared_parameters_to_usable_values(
+    fly: ModuleType, declared: dict[str, dict[str, Any]]
+) -> None:
+    for argument in fly.arguments():
+        for choice in argument.choices:
+            for spec in fly.composition(defaults(fly, **{argument.name: choice})):
+                own = {key: value for key, value in spec.parameters.items() if key != "use_sim_time"}
+                assert set(own) <= set(declared[spec.name])
+                assert all(usable(declared[spec.name][key], value) for key, value in own.items())
+
+
+def test_simulator_choices_are_the_backends(fly: ModuleType, declared: dict[str, dict[str, Any]]) -> None:
+    (simulator,) = (argument for argument in fly.arguments() if argument.name == "simulator")
+    assert set(simulator.choices) == {*declared["sim"]["backend"].choices, fly.FROM_FILE}
+
+
 def test_parameter_file_names_only_nodes_that_are_started(fly: ModuleType, root: Path) -> None:
     shipped = yaml.safe_load((root / "config" / "fly.yaml").read_text())
-    started = {f"/**/{spec.executable}" for spec in fly.composition(defaults(fly))}
+    started = {f"/**/{spec.name}" for spec in fly.composition(defaults(fly))}
     assert set(shipped) <= started | {"/**"}
     for section in shipped.values():
         assert set(section) == {"ros__parameters"}
+
+
+def test_parameter_file_sets_declared_parameters_to_usable_values(
+    root: Path, declared: dict[str, dict[str, Any]]
+) -> None:
+    shipped = yaml.safe_load((root / "config" / "fly.yaml").read_text())
+    for section, content in shipped.items():
+        nodes = list(declared) if section == "/**" else [section.removeprefix("/**/")]
+        for node in nodes:
+            for key, value in content["ros__parameters"].items():
+                assert key in declared[node], f"{node} does not declare {key}"
+                assert usable(declared[node][key], value), f"{node} does not take {key}: {value!r}"
+
+
+@pytest.mark.parametrize("namespace", ["", "cf1"])
+def test_parameter_file_reaches_the_nodes(
+    root: Path, declared: dict[str, dict[str, Any]], namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """rclpy's own reading of the file: which section applies to which node, in a namespace or in none."""
+    import rclpy
+    from rclpy.node import Node
+
+    monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "OFF")
+    shipped = yaml.safe_load((root / "config" / "fly.yaml").read_text())
+    context = rclpy.Context()
+    arguments = ["--ros-args", "--params-file", str(root / "config" / "fly.yaml")]
+    rclpy.init(args=arguments, context=context)
+    try:
+        for name in declared:
+            node = Node(name, namespace=namespace, context=context)
+            found = {key: parameter.value for key, parameter in node._parameter_overrides.items()}
+            node.destroy_node()
+            sections = (shipped["/**"], shipped[f"/**/{name}"])
+            assert found == {k: v for section in sections for k, v in section["ros__parameters"].items()}
+    finally:
+        rclpy.try_shutdown(context=context)
 
 
 def test_launch_description_builds(fly: ModuleType) -> None:
