@@ -7,19 +7,17 @@ import importlib.util
 import re
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
-from control_stack.cli.report import Outcome, report
+from control_stack.cli.flight import FlyConfig, Outcome, ProgressBar
+from control_stack.cli.report import report
 from control_stack.errors import InvalidInput, MissingDependency
 from control_stack.protocols import Trajectory, choose_level
 from control_stack.quadrotor.parameters import QuadrotorParameters, load_vehicle, vehicle_names
 from control_stack.runs import RunFolder
-from control_stack.safety.events import Phase
 from control_stack.trajectories import parse_trajectory, with_approach
 from control_stack.types import CommandLevel, QuadrotorState, Reference
 
@@ -31,28 +29,6 @@ _EPILOG = """examples:
   control-stack fly --trajectory path.csv --vehicle my_quad.yaml
   control-stack fly --controller my_controller.py:MyController
 """
-
-
-@dataclass(frozen=True)
-class FlyConfig:
-    """A flight, resolved: saved as config.yaml in the run folder."""
-
-    vehicle: str
-    backend: str
-    controller: str
-    controllers: tuple[str, ...]
-    levels: tuple[str, ...]
-    trajectory: str
-    wind: str
-    sensors: str
-    seed: int
-    ros: bool
-    namespace: str
-    real_time_factor: float | None
-    compute_delay: str
-    takeoff_height: float
-    control_rate: float
-    physics_rate: float
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
@@ -155,7 +131,7 @@ def _fly(
         flown.append(plan(config, parameters, state))
         return flown[0]
 
-    with _Progress() as progress:
+    with ProgressBar() as progress:
         outcome = flight(folder.path, log, make, progress)
     return report(folder, config, parameters, flown[0] if flown else None, outcome)
 
@@ -244,33 +220,3 @@ def _absolute(controller: str) -> str:
     """A user's file by its absolute path: the node has a working directory of its own."""
     file, colon, name = controller.rpartition(":")
     return f"{Path(file).resolve()}:{name}" if colon and file.endswith(".py") else controller
-
-
-class _Progress:
-    """A bar of the vehicle's time, with the phase before it."""
-
-    def __enter__(self) -> _Progress:
-        self._bar = tqdm(
-            unit="s",
-            total=30.0,
-            bar_format="{desc:<9} {bar} {n:.1f}/{total:.1f} s [{elapsed}]",
-            file=sys.stderr,
-            leave=False,
-            disable=None,
-        )
-        return self
-
-    def __exit__(self, *details: object) -> None:
-        self._bar.close()
-
-    def expect(self, duration: float) -> None:
-        self._bar.total = duration
-
-    def __call__(self, t: float, phase: Phase) -> None:
-        # tqdm forgets a total that is exceeded.
-        self._bar.total = max(self._bar.total, t + 0.1)
-        self._bar.set_description_str(phase.value, refresh=False)
-        self._bar.update(t - self._bar.n)
-
-
-__all__ = ["FlyConfig", "add_parser", "plan", "resolve", "run"]

@@ -7,11 +7,11 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from control_stack.cli.report import Outcome
+from control_stack.cli.flight import FlyConfig, Outcome, ProgressBar
 from control_stack.errors import FlightAborted
 from control_stack.flight.advance import ComputeDelay
 from control_stack.flight.controller_side import ControllerSide
@@ -25,9 +25,6 @@ from control_stack.quadrotor.parameters import QuadrotorParameters
 from control_stack.safety.events import Phase
 from control_stack.safety.supervisor import SafetyConfig
 from control_stack.types import CommandLevel, QuadrotorState
-
-if TYPE_CHECKING:
-    from control_stack.cli.fly import FlyConfig, _Progress
 
 
 class InProcess:
@@ -65,7 +62,7 @@ class InProcess:
         self._vehicle.close()
 
     def __call__(
-        self, folder: Path, log: Path, make: Callable[[QuadrotorState], Trajectory], progress: _Progress
+        self, folder: Path, log: Path, make: Callable[[QuadrotorState], Trajectory], progress: ProgressBar
     ) -> Outcome:
         """Flies; on Ctrl-C it lands first, on a second one it cuts. The log is closed whatever happens."""
         config, controllers = self._config, self._controllers

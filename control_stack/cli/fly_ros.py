@@ -5,16 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from control_stack.cli.flight import FlyConfig, Outcome, ProgressBar
 from control_stack.cli.processes import Nodes
-from control_stack.cli.report import Outcome
 from control_stack.errors import InvalidInput
 from control_stack.protocols import Trajectory
 from control_stack.types import QuadrotorState
-
-if TYPE_CHECKING:
-    from control_stack.cli.fly import FlyConfig, _Progress
 
 
 def sim_parameters(config: FlyConfig, log: Path) -> dict:
@@ -54,7 +50,7 @@ def fly_ros(
     folder: Path,
     log: Path,
     make: Callable[[QuadrotorState], Trajectory],
-    progress: _Progress,
+    progress: ProgressBar,
 ) -> Outcome:
     """Flies; on Ctrl-C it lands first, on a second one it cuts. The nodes end with the flight."""
     from control_stack.ros.client import FlightClient
@@ -96,7 +92,7 @@ def fly_ros(
     return outcome
 
 
-def _land_or_cut(client, progress: _Progress) -> None:  # noqa: ANN001
+def _land_or_cut(client, progress: ProgressBar) -> None:
     try:
         client.land(progress)
     except KeyboardInterrupt:

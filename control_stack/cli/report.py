@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from control_stack.cli.flight import FlyConfig, Outcome
 from control_stack.metrics import interpolated_at, landing, tracking_metrics
 from control_stack.plotting import flight_picture
 from control_stack.protocols import Trajectory
@@ -18,24 +18,7 @@ from control_stack.safety.events import Phase, Severity
 from control_stack.tables import table
 from control_stack.trajectories import steady_interval
 
-if TYPE_CHECKING:
-    from control_stack.cli.fly import FlyConfig
-
 EXIT_OK, EXIT_NOT_LANDED, EXIT_INTERRUPTED = 0, 1, 130
-
-
-@dataclass
-class Outcome:
-    """What only the running flight knows: wall-clock figures, and whether the user ended it."""
-
-    real_time_factor: float = float("nan")
-    loop_period_p50_s: float = float("nan")
-    loop_period_p99_s: float = float("nan")
-    loop_period_error_p50_s: float = float("nan")
-    loop_period_error_p99_s: float = float("nan")
-    rejections: dict[str, int] = field(default_factory=dict)
-    interrupted: bool = False
-    aborted: str | None = None
 
 
 def report(

@@ -33,9 +33,7 @@ class ComputeDelay:
         return {"none": 0.0, "fixed": self.fixed, "measured": measured}[self.kind]
 
 
-def advance(
-    side: VehicleSide, vehicle: SimulatedVehicle, t: float, dt: float, physics_dt: float, delay: float
-) -> None:
+def advance(side: VehicleSide, vehicle: SimulatedVehicle, t: float, dt: float, physics_dt: float, delay: float) -> None:
     """Acts at t + delay (the old command flies until then) and brings the vehicle to t + dt.
 
     The delay is rounded to whole physics steps and capped at one period: a controller slower than its rate

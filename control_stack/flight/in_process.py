@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -84,10 +85,8 @@ class InProcessFlight:
             self._failure = f"controller '{self._controllers.active}' failed: {_one_line(error)}"
             self._recorder.event(Event(t, Severity.ERROR, "controller_failed", self._failure))
             return 0.0
-        try:
+        with suppress(InputRejected):  # counted; the supervisor's time-out runs
             self._side.receive(t, command)
-        except InputRejected:
-            pass  # counted; the supervisor's time-out runs
         return self._controllers.solve_times[-1]
 
     def run(self, trajectory: Trajectory, progress: Callable[[float, Phase], None]) -> None:
@@ -115,9 +114,7 @@ class InProcessFlight:
         settled = self.t + 0.2
         self._until(lambda: self.t >= settled, 1.0, progress)
 
-    def _until(
-        self, done: Callable[[], bool], limit: float, progress: Callable[[float, Phase], None]
-    ) -> None:
+    def _until(self, done: Callable[[], bool], limit: float, progress: Callable[[float, Phase], None]) -> None:
         deadline = self.t + limit
         while not done():
             if self.t > deadline:

@@ -149,9 +149,7 @@ class Supervisor:
             return self._takeoff_command(t)
         if self.phase is Phase.FLYING and t - self._command_time > self.config.command_timeout:
             self._anchor_here()
-            self._enter(
-                t, Phase.HOLD, Severity.WARN, "command_timeout: holding position", name="command_timeout"
-            )
+            self._enter(t, Phase.HOLD, Severity.WARN, "command_timeout: holding position", name="command_timeout")
         if self.phase is Phase.HOLD:
             if t - self._command_time <= self.config.command_timeout:
                 self._enter(t, Phase.FLYING, Severity.OK, "commands are back", name="command_recovered")
@@ -228,9 +226,7 @@ class Supervisor:
         if self._blind_since is None:
             self._blind_since = t
             self._anchor_here()
-            self._enter(
-                t, Phase.LANDING, Severity.ERROR, "state is lost: descending blind", name="state_timeout"
-            )
+            self._enter(t, Phase.LANDING, Severity.ERROR, "state is lost: descending blind", name="state_timeout")
         height = max(float(self._known.position_w[2]) - self._ground, 0.0)
         # Half as long again as the way down takes without drag: motors cut in the air would be a crash for
         # sure.
@@ -249,8 +245,6 @@ class Supervisor:
         self._anchor = np.array(state.position_w, dtype=float)
         self._yaw = float(yaw_of(tuple(state.quat_xyzw.tolist())))  # type: ignore[arg-type]
 
-    def _enter(
-        self, t: float, phase: Phase, severity: Severity, message: str, name: str | None = None
-    ) -> None:
+    def _enter(self, t: float, phase: Phase, severity: Severity, message: str, name: str | None = None) -> None:
         self.phase, self._since = phase, t
         self._events.append(Event(t, severity, name or phase.value, message, {"phase": phase.value}))

@@ -155,7 +155,7 @@ def press_ctrl_c(monkeypatch: pytest.MonkeyPatch, *moments: Callable[[float, Pha
             left.pop(0)
             signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr(fly_module._Progress, "__call__", watch)
+    monkeypatch.setattr(fly_module.ProgressBar, "__call__", watch)
 
 
 @pytest.mark.parametrize("moment", [0.05, 1.5, 5.0])

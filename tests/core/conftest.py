@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 
 import numpy as np
 import pytest
-from hypothesis import settings
 
 from control_stack.quadrotor.parameters import QuadrotorParameters, load_vehicle, vehicle_names
-
-# The same examples on every machine, and no limit on the time of one: a busy machine is not a failure.
-# HYPOTHESIS_PROFILE=search looks for new ones.
-settings.register_profile("repeatable", deadline=None, derandomize=True)
-settings.register_profile("search", deadline=None, max_examples=2000)
-settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
-
 
 @pytest.fixture(params=vehicle_names())
 def vehicle(request: pytest.FixtureRequest) -> QuadrotorParameters:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import shutil
 from collections.abc import Callable
@@ -46,10 +47,10 @@ class Page:
 
     def table(self, heading: str) -> list[dict[str, str]]:
         """Rows of the first table under a heading, by column name, without backticks."""
-        rows = [line for line in self.section(heading).splitlines() if line.startswith("|")]
+        lines = itertools.dropwhile(lambda line: not line.startswith("|"), self.section(heading).splitlines())
+        rows = list(itertools.takewhile(lambda line: line.startswith("|"), lines))
         cells = [
-            [cell.strip().replace("`", "").replace("\\|", "|") for cell in _CELLS.split(row)[1:-1]]
-            for row in rows
+            [cell.strip().replace("`", "").replace("\\|", "|") for cell in _CELLS.split(row)[1:-1]] for row in rows
         ]
         header, width = cells[0], len(cells[0])
         assert all(len(row) == width for row in cells), f"ragged table under '{heading}'"

@@ -1,4 +1,4 @@
-"""docs/bring_your_own_vehicle.md: the example file flies, the rules hold, and errors read as the page says."""
+"""docs/bring_your_own_vehicle.md: the example file flies, the rules hold, errors read as written."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ def example(page: Callable) -> str:
 
 
 @pytest.mark.parametrize(
-    ("backend", "trajectory"), [("analytic", "hover:duration=3"), ("analytic", "eight:laps=1"), ("bullet", "eight:laps=1")]
+    ("backend", "trajectory"),
+    [("analytic", "hover:duration=3"), ("analytic", "eight:laps=1"), ("bullet", "eight:laps=1")],
 )
 def test_the_example_flies(example: str, fly: Callable, tmp_path: Path, backend: str, trajectory: str) -> None:
     if backend == "bullet":
@@ -71,5 +72,5 @@ def test_the_fit_gives_the_curve_of_the_example(page: Callable, example: str) ->
     exec(code.replace("print", "out = tuple"), found)
     w = np.linspace(400.0, 2600.0, 20)
     stated = yaml.safe_load(example)["thrust_curve"]["value"]
-    curves = [np.polynomial.polynomial.polyval(w, c) for c in (found["out"], stated)]
-    np.testing.assert_allclose(*curves, rtol=0.01)
+    fitted, shown = (np.polynomial.polynomial.polyval(w, c) for c in (found["out"], stated))
+    np.testing.assert_allclose(fitted, shown, rtol=0.01)

@@ -64,9 +64,7 @@ class Memory:
 class Scripted:
     """A controller that passes another one's commands through a function of (t, state, command)."""
 
-    def __init__(
-        self, inner: Controller, change: Callable[[float, QuadrotorState, Command], Any], warm_up: int = 10
-    ):
+    def __init__(self, inner: Controller, change: Callable[[float, QuadrotorState, Command], Any], warm_up: int = 10):
         self._inner, self._change = inner, change
         self.spec = ControllerSpec("scripted", inner.spec.levels, inner.spec.rate_hz, warm_up=warm_up)
         self.last_result = ControlResult()
@@ -103,9 +101,7 @@ class Rig:
         built = {name: build_controller(name, self.parameters, levels) for name in controllers}
         if change is not None:
             built[controllers[0]] = Scripted(built[controllers[0]], change)
-        self.controllers = ControllerSide(
-            {**built, **(extra or {})}, controllers[0], Setpoints(self.parameters.limits)
-        )
+        self.controllers = ControllerSide({**built, **(extra or {})}, controllers[0], Setpoints(self.parameters.limits))
         self.side = VehicleSide(self.vehicle, self.parameters, safety or SafetyConfig())
         self.memory = Memory()
         timing = Timing(DT, PHYSICS_DT, delay or ComputeDelay())
@@ -169,9 +165,7 @@ class Rig:
         assert np.linalg.norm(state.velocity_w) < 0.01
         assert 1.0 - 2.0 * (state.quat_xyzw[0] ** 2 + state.quat_xyzw[1] ** 2) > 0.99
         assert abs(state.position_w[2] - 0.5 * self.parameters.body_size[2]) < 0.01
-        assert state.rotor_speed is not None and np.all(
-            state.rotor_speed < 0.5 * self.parameters.hover_rotor_speed
-        )
+        assert state.rotor_speed is not None and np.all(state.rotor_speed < 0.5 * self.parameters.hover_rotor_speed)
         if near is not None:
             assert np.linalg.norm(state.position_w[:2] - near[:2]) < within
 

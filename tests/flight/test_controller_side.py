@@ -43,9 +43,7 @@ def rotors(speed: float) -> RotorCommand:
 
 
 def side(**controllers: Constant) -> ControllerSide:
-    return ControllerSide(
-        dict(controllers), next(iter(controllers)), Setpoints(load_vehicle("crazyflie").limits)
-    )
+    return ControllerSide(dict(controllers), next(iter(controllers)), Setpoints(load_vehicle("crazyflie").limits))
 
 
 def speeds(sides: ControllerSide, calls: int, t: float = 0.0) -> list[float]:

@@ -45,9 +45,7 @@ def rubbish(kind: str) -> Callable[[float, QuadrotorState, Command], Any]:
         ("quaternion", "quaternion"),
     ],
 )
-def test_rubbish_from_the_controller_is_dropped_held_and_landed(
-    rig: Callable, kind: str, reason: str
-) -> None:
+def test_rubbish_from_the_controller_is_dropped_held_and_landed(rig: Callable, kind: str, reason: str) -> None:
     flight = rig(change=rubbish(kind))
     flight.controllers.setpoints.follow(EIGHT)
     flight.take_off()
@@ -113,9 +111,7 @@ def test_a_controller_that_raises_is_landed_and_named(rig: Callable) -> None:
         return command
 
     flight = rig(change=fail)
-    with pytest.raises(
-        FlightAborted, match=r"'geometric' failed: ZeroDivisionError: division by zero \(.*line"
-    ):
+    with pytest.raises(FlightAborted, match=r"'geometric' failed: ZeroDivisionError: division by zero \(.*line"):
         flight.mission(EIGHT)
     assert flight.memory.names[3:] == ["controller_failed", "command_timeout", "landing", "landed"]
     flight.assert_landed()
@@ -141,9 +137,7 @@ def test_state_lost_for_good_is_a_blind_descent(rig: Callable, kind: str) -> Non
         flight.fly(0.1)
         assert flight.phase is Phase.HOLD and flight.side.rejections.counts["odom/nan"] == 10
     flight.until(Phase.EMERGENCY)
-    assert flight.memory.event_time("state_timeout") - lost == pytest.approx(
-        SafetyConfig().state_timeout, abs=0.021
-    )
+    assert flight.memory.event_time("state_timeout") - lost == pytest.approx(SafetyConfig().state_timeout, abs=0.021)
     assert flight.side.sent is None
     flight.fly(0.5)
     state_after = flight.truth

@@ -32,9 +32,7 @@ def flying(
     setpoints: Setpoints, seconds: float, t: float = 0.0, state: QuadrotorState | None = None
 ) -> list[Reference]:
     """References of the periods from t on."""
-    return [
-        setpoints.reference(t + k * DT, state or vehicle(), True) for k in range(1, round(seconds / DT) + 1)
-    ]
+    return [setpoints.reference(t + k * DT, state or vehicle(), True) for k in range(1, round(seconds / DT) + 1)]
 
 
 @pytest.fixture
@@ -86,9 +84,7 @@ def test_no_sequence_of_inputs_makes_the_reference_jump(sequence: list) -> None:
         for _ in range(periods):
             t += DT
             now = setpoints.reference(t, vehicle(where), True)
-            assert all(
-                np.isfinite(v).all() for v in (now.position_w, now.velocity_w, now.acceleration_w, now.yaw)
-            )
+            assert all(np.isfinite(v).all() for v in (now.position_w, now.velocity_w, now.acceleration_w, now.yaw))
             if last is not None:
                 moved = now.position_w - last.position_w
                 assert np.linalg.norm(moved) <= fastest * DT + 1e-9
@@ -152,9 +148,7 @@ def test_go_to_arrives_within_the_limits(setpoints: Setpoints, way: float) -> No
     assert np.linalg.norm(velocity, axis=1).max() <= LIMITS.speed * 1.001
     acceleration = np.linalg.norm(np.stack([r.acceleration_w for r in references]), axis=1)
     assert acceleration.max() <= LIMITS.acceleration * 1.001
-    assert np.allclose(
-        np.diff(places(references), axis=0), velocity[1:] * DT, atol=DT**2 * LIMITS.acceleration
-    )
+    assert np.allclose(np.diff(places(references), axis=0), velocity[1:] * DT, atol=DT**2 * LIMITS.acceleration)
 
 
 def test_a_turn_on_the_spot_is_no_step(setpoints: Setpoints) -> None:

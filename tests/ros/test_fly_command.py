@@ -8,11 +8,10 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import Stack
+from ros_stack import Stack
 from rosbags.highlevel import AnyReader
 
 from control_stack.cli.processes import Nodes
@@ -29,11 +28,6 @@ def start(out: Path, domain: str, *arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, "ROS_DOMAIN_ID": domain}
     )
-
-
-@pytest.fixture
-def domain() -> Iterator[str]:
-    yield str(1 + (os.getpid() + time.monotonic_ns()) % 100)
 
 
 def in_flight(out: Path, process: subprocess.Popen[str]) -> None:

@@ -1,4 +1,4 @@
-"""Faults of a controller as the vehicle's process sees them over ROS: silence, exceptions, a bad successor."""
+"""Faults of a controller as the vehicle's process sees them: silence, exceptions, a bad successor."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Stack, quiet
 from nav_msgs.msg import Odometry
 from rcl_interfaces.srv import SetParameters
 from rclpy.parameter import Parameter
+from ros_stack import Stack, quiet
 from sensor_msgs.msg import JointState
 
 from control_stack.metrics import landing
@@ -32,6 +32,11 @@ class Fails(GeometricController):
         if self.flown > 20:
             raise RuntimeError("out of ideas")
         return super().__call__(t, state, reference)
+
+
+class Raises(GeometricController):
+    def __call__(self, t, state, reference):
+        raise RuntimeError("never had one")
 
 
 class Nan(GeometricController):
@@ -67,27 +72,24 @@ def test_a_controller_that_raises_is_landed(stack: Stack, user: Path) -> None:
     assert assert_landed(stack)[-3:] == ["command_timeout", "landing", "landed"]
 
 
-@pytest.mark.parametrize("name", ["Fails", "Nan"])
+@pytest.mark.parametrize("name", ["Raises", "Nan"])
 def test_a_successor_that_fails_its_warm_up_never_takes_over(stack: Stack, user: Path, name: str) -> None:
     stack.start(controller={"controllers": ["geometric", f"{user}:{name}"]})
     stack.take_off()
-    # Fails does so from its 21st call on: the warm-up of ten would not show it.
     change = Parameter("controller", value=f"{user}:{name}").to_parameter_msg()
     client = stack.node.create_client(SetParameters, "controller/set_parameters")
     stack.until(client.service_is_ready, "the parameter service")
     future = client.call_async(SetParameters.Request(parameters=[change]))
     stack.until(future.done, "the answer")
-    if name == "Nan":
-        stack.until(
-            lambda: "failed its warm-up" in (stack.folder / "controller.log").read_text(), "word of the refusal"
-        )
-        assert stack.client.status("controller")["controller"] == "geometric"
+    log = stack.folder / "controller.log"
+    stack.until(lambda: "failed its warm-up, 'geometric' flies on" in log.read_text(), "word of the refusal")
     stack.spin_for(0.5)
     assert stack.client.phase is Phase.FLYING
+    assert stack.client.status("controller")["controller"] == "geometric"
 
 
 def test_silence_is_waited_for_and_then_landed(stack: Stack) -> None:
-    """The controller's process lives, so its liveliness is fine, but it answers no more: the lockstep time-out."""
+    """Its process lives, so its liveliness is fine, but it answers no more: the lockstep time-out."""
     silent: list[bool] = []
 
     def answer(state: Odometry) -> None:
@@ -110,12 +112,11 @@ def test_silence_is_waited_for_and_then_landed(stack: Stack) -> None:
 
 @pytest.mark.parametrize("sensors", ["mocap", "vio"])
 def test_states_that_are_late_or_repeated_keep_the_lockstep(stack: Stack, sensors: str) -> None:
-    """A sensor's delay makes stamps older than the clock, a dropout repeats them: each is echoed all the same."""
+    """A delay makes stamps older than the clock, a dropout repeats them: each is echoed all the same."""
     stack.start(sim={"sensors": sensors})
     stack.take_off()
     stack.spin_for(1.0)
     assert stack.client.phase is Phase.FLYING
-    assert stack.client.status("sim")["missed_periods"].isdigit()
     assert "time runs on" not in (stack.folder / "sim.log").read_text()
     assert not stack.counts("sim")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Stack, quiet
+from ros_stack import Stack, quiet
 
 from control_stack.metrics import interpolated_at, landing, tracking_metrics
 from control_stack.record import FlightRecord

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from conftest import Stack
+from ros_stack import Stack
 from geometry_msgs.msg import PoseStamped, TwistStamped
 from lifecycle_msgs.msg import State, Transition
 from lifecycle_msgs.srv import ChangeState, GetState

@@ -96,9 +96,7 @@ def test_take_off_needs_a_good_state_too(bench) -> None:
 
 
 def test_take_off_goes_straight_up_at_the_present_heading(bench) -> None:
-    bench.state = replace(
-        bench.state, position_w=np.array([3.0, -2.0, 0.5]), quat_xyzw=np.array(quat_from_yaw(2.0))
-    )
+    bench.state = replace(bench.state, position_w=np.array([3.0, -2.0, 0.5]), quat_xyzw=np.array(quat_from_yaw(2.0)))
     bench.to(Phase.ARMED)
     start = bench.state.position_w.copy()
     assert bench.supervisor.takeoff(bench.t, bench.state).accepted
