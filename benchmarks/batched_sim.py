@@ -20,10 +20,10 @@ from typing import Any
 
 import numpy as np
 
+from control_stack.artefacts.tables import BenchRow, bench_report
 from control_stack.errors import MissingDependency
 from control_stack.quadrotor.model import QuadrotorDynamics
 from control_stack.quadrotor.parameters import QuadrotorParameters, load_vehicle
-from control_stack.tables import BenchRow, bench_report
 
 BATCH, GPU_BATCH = 4096, 1 << 20
 DT = 0.01  # s
@@ -45,9 +45,7 @@ def _states(vehicle: QuadrotorParameters, batch: int, seed: int) -> tuple[np.nda
     return x, hover * (1.0 + 0.05 * random.standard_normal((batch, 4)))
 
 
-def _time(
-    step: Callable[[Any], Any], x: Any, repeats: int, finish: Callable[[], None] = lambda: None
-) -> np.ndarray:
+def _time(step: Callable[[Any], Any], x: Any, repeats: int, finish: Callable[[], None] = lambda: None) -> np.ndarray:
     """Wall time of each of ``repeats`` steps, s, every step taken from the state that the last one gave."""
     for _ in range(3):
         step(x)
@@ -147,9 +145,7 @@ def measure(seed: int = 0, quick: bool = False) -> list[BenchRow]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--quick", action="store_true", help="a tenth of the repeats")
     parser.add_argument("--json", metavar="FILE", help="also write the rows and where they were measured")

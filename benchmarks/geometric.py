@@ -10,8 +10,8 @@ import time
 
 import numpy as np
 
+from control_stack.artefacts.tables import BenchRow, bench_report
 from control_stack.quadrotor.parameters import load_vehicle
-from control_stack.tables import BenchRow, bench_report
 from control_stack.trajectories import Lissajous
 from control_stack.types import QuadrotorState, Reference
 from controllers.geometric import GeometricController
@@ -32,9 +32,7 @@ def _states(seed: int, count: int) -> QuadrotorState:
     )
 
 
-def _call_times(
-    controller: GeometricController, states: list[QuadrotorState], reference: Reference
-) -> np.ndarray:
+def _call_times(controller: GeometricController, states: list[QuadrotorState], reference: Reference) -> np.ndarray:
     """Seconds of each call, after a warm-up of a tenth of the calls."""
     times = []
     for state in states[: len(states) // 10] + states:

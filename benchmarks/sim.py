@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks import batched_sim, geometric
+from control_stack.artefacts.tables import BenchRow
 from control_stack.cli.main import main as control_stack
 from control_stack.quadrotor.parameters import load_vehicle
-from control_stack.tables import BenchRow
 from control_stack.trajectories import Lissajous
 from control_stack.types import CommandLevel
 from controllers.geometric import GeometricController

@@ -52,7 +52,9 @@ class MissingDependency(ControlStackError, ImportError):
 
     def __init__(self, module: str, extra: str, note: str = ""):
         self.module, self.extra = module, extra
-        super().__init__(f"'{module}' is not installed: pip install 'control-stack[{extra}]'{'; ' + note if note else ''}")
+        super().__init__(
+            f"'{module}' is not installed: pip install 'control-stack[{extra}]'{'; ' + note if note else ''}"
+        )
 
 
 class IncompatibleLevels(ControlStackError, TypeError):

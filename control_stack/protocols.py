@@ -34,7 +34,8 @@ class Vehicle(Protocol):
     """Anything that flies. ``send`` returns what was actually sent (clipped): logs and learners use that."""
 
     @property
-    def spec(self) -> VehicleSpec: ...
+    def spec(self) -> VehicleSpec:
+        """Known before ``connect``."""
 
     def connect(self) -> None:
         """Open the link. Raises a ControlStackError that names what was found and what is needed."""
@@ -97,7 +98,8 @@ class Dynamics(Protocol):
     """A discrete-time model, batch-first. Changing p (wind, payload, context) never rebuilds a solver."""
 
     @property
-    def spec(self) -> DynamicsSpec: ...
+    def spec(self) -> DynamicsSpec:
+        """Layout and step of the model."""
 
     def step(self, x: Any, u: Any, p: Any = None) -> Any:
         """(..., nx), (..., nu), (..., np) -> (..., nx)."""
@@ -113,7 +115,8 @@ class Dynamics(Protocol):
 class Estimator(Protocol):
     """Turns what was measured and sent into model parameters p."""
 
-    def reset(self) -> None: ...
+    def reset(self) -> None:
+        """Forget what was measured."""
 
     def update(self, t: float, state: QuadrotorState, sent: Command) -> tuple[Array, Array]:
         """Returns (p, standard deviation of p)."""
@@ -153,15 +156,18 @@ class Controller(Protocol):
     """A law from state and reference to a command. Built and compiled before flight, never in the loop."""
 
     @property
-    def spec(self) -> ControllerSpec: ...
+    def spec(self) -> ControllerSpec:
+        """What it offers and needs."""
 
     def reset(self) -> None:
         """Forget the past: called on arming and when the estimator jumps."""
 
-    def __call__(self, t: float, state: QuadrotorState, reference: Reference) -> Command: ...
+    def __call__(self, t: float, state: QuadrotorState, reference: Reference) -> Command:
+        """The command for this state; t (s) is the stamp of the state."""
 
     @property
-    def last_result(self) -> ControlResult: ...
+    def last_result(self) -> ControlResult:
+        """How the last call went."""
 
 
 @runtime_checkable
@@ -169,9 +175,11 @@ class Trajectory(Protocol):
     """A reference over time, from 0 to ``duration`` (inf for one that never ends); held at its ends outside."""
 
     @property
-    def duration(self) -> float: ...
+    def duration(self) -> float:
+        """s."""
 
-    def __call__(self, t: float) -> Reference: ...
+    def __call__(self, t: float) -> Reference:
+        """The reference t seconds after the start."""
 
 
 def choose_level(

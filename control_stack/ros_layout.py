@@ -66,9 +66,7 @@ _NAMES = {level: tuple(dict.fromkeys(name for name, _ in slots)) for level, slot
 _FIELDS = ("position", "velocity", "effort")
 # Per level and field: (place among the names, column) of each number.
 _PLACES = {
-    level: {
-        f: [(_NAMES[level].index(n), k) for k, (n, field) in enumerate(slots) if field == f] for f in _FIELDS
-    }
+    level: {f: [(_NAMES[level].index(n), k) for k, (n, field) in enumerate(slots) if field == f] for f in _FIELDS}
     for level, slots in SLOTS.items()
 }
 

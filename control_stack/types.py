@@ -51,6 +51,7 @@ class QuadrotorState:
     valid: bool = True
 
     def is_finite(self) -> bool:
+        """Whether pose and twist hold no NaN and no infinity."""
         parts = (self.position_w, self.velocity_w, self.quat_xyzw, self.omega_b)
         return all(bool(np.isfinite(part).all()) for part in parts)
 

@@ -69,9 +69,7 @@ class GeometricController(BaseController):
         if self.level is CommandLevel.CTBR:
             return RatesThrustCommand(array_of(rates), thrust, state.stamp)
         if self.level is CommandLevel.ATTITUDE:
-            return AttitudeThrustCommand(
-                array_of(attitude_command(axes)), thrust, array_of(omega_d), state.stamp
-            )
+            return AttitudeThrustCommand(array_of(attitude_command(axes)), thrust, array_of(omega_d), state.stamp)
         wanted = self._loops.rate_command(x, rates, thrust)
         command = lead_rotor_speeds(wanted, self._rotors.observe(state), self._loops.airframe)
         self._rotors.advance(command)

@@ -88,9 +88,7 @@ def build_controller(
         raise InvalidInput(_one_line(error, Path(text.rpartition(":")[0]))) from error
     for name in ("level", "last_result"):
         if not hasattr(controller, name):
-            raise InvalidInput(
-                f"controller '{text}' has no '{name}': derive it from controllers.base.BaseController"
-            )
+            raise InvalidInput(f"controller '{text}' has no '{name}': derive it from controllers.base.BaseController")
     return controller
 
 
@@ -134,15 +132,10 @@ def _check_interface(found: Any, path: Path) -> None:
         missing.append("__call__")
     if missing:
         raise InvalidInput(
-            f"{path}: {found.__name__} has no {', '.join(missing)}: "
-            "derive it from controllers.base.BaseController"
+            f"{path}: {found.__name__} has no {', '.join(missing)}: derive it from controllers.base.BaseController"
         )
     levels = found.levels
-    if (
-        not isinstance(levels, (tuple, list))
-        or not levels
-        or not all(isinstance(v, CommandLevel) for v in levels)
-    ):
+    if not isinstance(levels, (tuple, list)) or not levels or not all(isinstance(v, CommandLevel) for v in levels):
         raise InvalidInput(
             f"{path}: {found.__name__}.levels must be a tuple of CommandLevel, best first, got {levels!r}"
         )

@@ -146,6 +146,4 @@ class LqrController(BaseController):
         sign = where(q[3] < 0.0, -2.0, 2.0)
         rates = (x[10], x[11], x[12] - scalar(reference.yaw_rate))
         rest = (*velocity, sign * q[0], sign * q[1], sign * q[2], *rates, *(w - self.hover for w in speed))
-        return np.concatenate(
-            [position, np.broadcast_to(array_of(rest), (*position.shape[:-1], 13))], axis=-1
-        )
+        return np.concatenate([position, np.broadcast_to(array_of(rest), (*position.shape[:-1], 13))], axis=-1)

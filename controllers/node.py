@@ -6,7 +6,7 @@ import sys
 from typing import Any
 
 import numpy as np
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PoseStamped, TwistStamped
 from nav_msgs.msg import Odometry, Path
 from rcl_interfaces.msg import SetParametersResult
@@ -56,9 +56,11 @@ class ControllerNode(ManagedNode):
         self._rejections = Rejections()
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Builds all controllers."""
         return self.guarded(self._configure)
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Opens inputs and outputs."""
         self._commands = self.create_publisher(JointState, COMMAND_TOPIC, qos.COMMAND)
         self._references = self.create_publisher(MultiDOFJointTrajectory, "reference", qos.EVENTS)
         self._plan = self.create_publisher(Path, "plan", qos.LATCHED)
@@ -67,9 +69,7 @@ class ControllerNode(ManagedNode):
             # The phase is read before the state: see VehicleNode.publish_state.
             self.create_subscription(String, "phase", self._on_phase, qos.LATCHED),
             self.create_subscription(PoseStamped, "command_pose", self._on_pose, qos.PUBLISH),
-            self.create_subscription(
-                MultiDOFJointTrajectory, "command_trajectory", self._on_trajectory, qos.PUBLISH
-            ),
+            self.create_subscription(MultiDOFJointTrajectory, "command_trajectory", self._on_trajectory, qos.PUBLISH),
             self.create_subscription(TwistStamped, "cmd_vel", self._on_velocity, qos.SENSOR),
             self.create_subscription(Odometry, "odom", self._on_state, qos.subscribe(self._lockstep)),
         ]
@@ -91,7 +91,10 @@ class ControllerNode(ManagedNode):
 
     def _configure(self) -> None:
         parameters = load_vehicle(self.parameter("vehicle"))
-        levels = [CommandLevel(name) for name in self.parameter("levels") if name in _LEVELS]
+        for name in self.parameter("levels"):
+            if name not in _LEVELS:
+                raise UnknownName("value in parameter levels", name, _LEVELS)
+        levels = [CommandLevel(name) for name in self.parameter("levels")]
         names = list(dict.fromkeys([self.parameter("controller"), *self.parameter("controllers")]))
         rate = self.parameter("control_rate")
         built = {name: build_controller(name, parameters, levels, rate) for name in names}
@@ -136,6 +139,7 @@ class ControllerNode(ManagedNode):
         self._commands.publish(messages.joint_command(command, stamp))
         for event in self._side.drain_events():
             self.get_logger().warning(f"[{event.t:.2f} s] {event.message}")
+            self._diagnostics.publish(messages.event_message(event))
         if state.stamp - self._diagnosed >= _DIAGNOSTICS_PERIOD or state.stamp < self._diagnosed:
             self._diagnosed = state.stamp
             self._publish_diagnostics(stamp)
@@ -178,13 +182,7 @@ class ControllerNode(ManagedNode):
             "deadline_misses": str(int((times > 1.0 / self.parameter("control_rate")).sum())),
             **{key: str(count) for key, count in self._rejections.counts.items()},
         }
-        pairs = [KeyValue(key=k, value=v) for k, v in values.items()]
-        status = DiagnosticStatus(
-            level=DiagnosticStatus.OK, name=self.get_fully_qualified_name(), values=pairs
-        )
-        array = DiagnosticArray(status=[status])
-        array.header.stamp = stamp
-        self._diagnostics.publish(array)
+        self._diagnostics.publish(messages.status_message(self.get_fully_qualified_name(), values, stamp))
 
     def _period_errors(self, periods: Any) -> dict[str, str]:
         """How far calls are from their period, where the wall clock is what drives them."""
@@ -195,6 +193,7 @@ class ControllerNode(ManagedNode):
 
 
 def main(arguments: list[str] | None = None) -> int:
+    """Runs the node; the executable ``controller_node``."""
     return run(ControllerNode, arguments)
 
 

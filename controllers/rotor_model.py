@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from control_stack.algebra import clip, where
 from control_stack.quadrotor.parameters import QuadrotorParameters
 from control_stack.types import QuadrotorState
@@ -42,7 +44,7 @@ class RotorModel:
     def observe(self, state: QuadrotorState) -> Columns:
         """The estimate for this state: the measurement at first, later the model drawn towards it."""
         fresh, self._fresh = self._fresh, False
-        if state.rotor_speed is None:
+        if state.rotor_speed is None or not np.isfinite(state.rotor_speed).all():
             return self.speed
         measured = components(state.rotor_speed)
         gain = 1.0 if fresh else _CORRECTION

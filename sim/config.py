@@ -49,8 +49,6 @@ class SimulationConfig:
             raise InvalidInput(f"pose_source must be 'internal' or 'external', got '{self.pose_source}'")
         start = (self.yaw, *(self.position_w or ()))
         if not all(math.isfinite(v) for v in start) or len(start) not in (1, 4):
-            raise InvalidInput(
-                f"position_w needs three finite values and yaw one, got {self.position_w}, {self.yaw}"
-            )
+            raise InvalidInput(f"position_w needs three finite values and yaw one, got {self.position_w}, {self.yaw}")
         if self.seed < 0:
             raise InvalidInput(f"seed must not be negative, got {self.seed}")

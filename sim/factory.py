@@ -12,9 +12,7 @@ from sim.quadrotor import SimulatedQuadrotor
 BACKENDS: dict[str, type[SimulatedQuadrotor]] = {"analytic": AnalyticQuadrotor, "bullet": BulletQuadrotor}
 
 
-def make_vehicle(
-    backend: str, parameters: QuadrotorParameters, config: SimulationConfig
-) -> SimulatedQuadrotor:
+def make_vehicle(backend: str, parameters: QuadrotorParameters, config: SimulationConfig) -> SimulatedQuadrotor:
     """The vehicle of a backend, not yet connected. Raises UnknownName (``connect``: MissingDependency)."""
     if backend not in BACKENDS:
         raise UnknownName("backend", backend, BACKENDS)

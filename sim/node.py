@@ -59,12 +59,15 @@ class SimNode(VehicleNode):
         self._timers: list = []
 
     def now(self) -> float:
+        """Simulated time, s."""
         return self._ticks * self._dt
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Builds the world."""
         return self.guarded(self._configure)
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Opens the inputs; time starts when a controller is there."""
         self.open_inputs(self._lockstep)
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         period = _WATCH_PERIOD if self._lockstep else self._dt / self._factor
@@ -72,6 +75,7 @@ class SimNode(VehicleNode):
         return super().on_activate(state)
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Stops time."""
         for timer in self._timers:
             self.destroy_timer(timer)
         self.close_inputs()
@@ -98,6 +102,7 @@ class SimNode(VehicleNode):
         self.build(self._vehicle, parameters)
 
     def on_command(self, message: JointState) -> None:
+        """Ends the period that the command answers and begins the next (lockstep), or keeps it (real time)."""
         side = self._side()
         try:
             stamp = messages.to_seconds(message.header.stamp)
@@ -122,10 +127,12 @@ class SimNode(VehicleNode):
             self._begin_period()
 
     def on_controller_alive(self, alive: bool) -> None:
+        """A controller that died is not waited for."""
         if self._lockstep and not alive and self._open:
             self._run_free("the controller's liveliness is lost")
 
     def diagnostics(self) -> dict[str, str]:
+        """Adds time and lockstep."""
         own = {"time_s": f"{self.now():.3f}", "lockstep": str(self._lockstep and not self._free)}
         return {**super().diagnostics(), **own, "missed_periods": str(self._missed)}
 
@@ -167,6 +174,7 @@ class SimNode(VehicleNode):
 
 
 def main(arguments: list[str] | None = None) -> int:
+    """Runs the node; the executable ``sim_node``."""
     return run(SimNode, arguments)
 
 

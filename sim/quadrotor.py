@@ -216,9 +216,7 @@ class SimulatedQuadrotor(ABC):
         if self._payload is not None:
             raise InvalidInput("a payload is already attached")
         if not (math.isfinite(mass) and mass > 0.0) or offset.shape != (3,) or not np.isfinite(offset).all():
-            raise InvalidInput(
-                f"a payload needs a positive mass and an offset of 3, got {mass} kg at {offset_b}"
-            )
+            raise InvalidInput(f"a payload needs a positive mass and an offset of 3, got {mass} kg at {offset_b}")
         self.parameters.with_payload(mass, offset)  # refuses what the rigid-body model cannot carry
         self._change_payload((mass, offset))
 

@@ -33,9 +33,7 @@ FOOT = 0.3048  # m
 KNOT = 1852.0 / 3600.0  # m/s
 # MIL-F-8785C figure 7: light, moderate and severe turbulence are a wind at 20 ft of 15, 30 and 45 knots.
 INTENSITIES = {"light": 15.0 * KNOT, "moderate": 30.0 * KNOT, "severe": 45.0 * KNOT}
-_SYNTAX = (
-    "expected 'none', 'x,y,z' in m/s, 'dryden:light|moderate|severe|<m/s at 20 ft>', or 'x,y,z+dryden:...'"
-)
+_SYNTAX = "expected 'none', 'x,y,z' in m/s, 'dryden:light|moderate|severe|<m/s at 20 ft>', or 'x,y,z+dryden:...'"
 
 
 @dataclass(frozen=True)
@@ -60,9 +58,7 @@ class WindConfig:
         if not (math.isfinite(self.wind_20ft) and self.wind_20ft >= 0.0):
             raise InvalidInput(f"wind at 20 ft must be at least 0 m/s, got {self.wind_20ft:g}")
         if not 10.0 * FOOT - 1e-9 <= self.height <= 1000.0 * FOOT:
-            raise InvalidInput(
-                f"the gust model holds from 3.048 to 304.8 m above ground, got {self.height:g} m"
-            )
+            raise InvalidInput(f"the gust model holds from 3.048 to 304.8 m above ground, got {self.height:g} m")
         if self.sweep_speed is not None and not (math.isfinite(self.sweep_speed) and self.sweep_speed > 0.0):
             raise InvalidInput(f"sweep_speed must be positive, got {self.sweep_speed:g} m/s")
 
@@ -136,9 +132,7 @@ class Wind:
         self._steady = np.array(config.steady_w, dtype=float)
         self._rng = rng
         self.now: Array = self._steady.copy()
-        self._advance: Callable[[], Array] | None = (
-            self._gusts(config, dt) if config.wind_20ft > 0.0 else None
-        )
+        self._advance: Callable[[], Array] | None = self._gusts(config, dt) if config.wind_20ft > 0.0 else None
 
     def sample(self, n: int) -> Array:
         """(n, 3) wind_w of the next n steps, m/s; ``now`` is left at the last."""

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from control_stack.artefacts.runs import git_revision, write_json
+from control_stack.artefacts.tables import BenchRow, bench_report
 from control_stack.errors import InvalidInput
-from control_stack.runs import git_revision, write_json
-from control_stack.tables import BenchRow, bench_report
 
 NAMES = ("sim",)
 Group = Callable[[int, bool], list[BenchRow]]
@@ -48,7 +48,9 @@ def run(options: argparse.Namespace) -> int:
             if name not in done:
                 done[name] = measure(options.seed, options.quick)
                 if partial:
-                    write_json(partial, {**key, "groups": {g: [asdict(row) for row in rows] for g, rows in done.items()}})
+                    write_json(
+                        partial, {**key, "groups": {g: [asdict(row) for row in rows] for g, rows in done.items()}}
+                    )
             bar.update()
     bench_report([row for name in groups for row in done[name]], target, options.seed)
     if partial:

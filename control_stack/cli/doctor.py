@@ -9,8 +9,8 @@ import platform
 import subprocess
 import sys
 
-from control_stack.runs import machine, versions
-from control_stack.tables import table
+from control_stack.artefacts.runs import machine, versions
+from control_stack.artefacts.tables import table
 
 _EXTRAS = {
     "ros": ("rclpy", "nav_msgs", "sensor_msgs", "std_srvs", "trajectory_msgs", "diagnostic_msgs"),
@@ -33,6 +33,7 @@ for _ in range(100):
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
+    """Adds the command to the front door."""
     parser = commands.add_parser(
         "doctor", help="say what is installed and what is missing", description=__doc__.splitlines()[0]
     )
@@ -40,8 +41,16 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
+    """Prints what it finds; nothing here is a failure, so the exit code is 0."""
     info = machine()
-    print(table([["machine", f"{info.get('cpu', '')}, {info.get('cores', '')} cores"], ["python", platform.python_version()]]))
+    print(
+        table(
+            [
+                ["machine", f"{info.get('cpu', '')}, {info.get('cores', '')} cores"],
+                ["python", platform.python_version()],
+            ]
+        )
+    )
     rows = []
     for extra, modules in _EXTRAS.items():
         missing = [m for m in modules if importlib.util.find_spec(m) is None]

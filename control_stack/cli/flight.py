@@ -64,9 +64,11 @@ class ProgressBar:
         self._bar.close()
 
     def expect(self, duration: float) -> None:
+        """Sets the length of the bar, s of the vehicle's time."""
         self._bar.total = duration
 
     def __call__(self, t: float, phase: Phase) -> None:
+        """Shows time and phase."""
         # tqdm forgets a total that is exceeded.
         self._bar.total = max(self._bar.total, t + 0.1)
         self._bar.set_description_str(phase.value, refresh=False)

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import numpy as np
 
+from control_stack.artefacts.runs import RunFolder
 from control_stack.cli.flight import FlyConfig, Outcome, ProgressBar
 from control_stack.cli.report import report
 from control_stack.errors import InvalidInput, MissingDependency
 from control_stack.protocols import Trajectory, choose_level
 from control_stack.quadrotor.parameters import QuadrotorParameters, load_vehicle, vehicle_names
-from control_stack.runs import RunFolder
 from control_stack.trajectories import parse_trajectory, with_approach
 from control_stack.types import CommandLevel, QuadrotorState, Reference
 
@@ -74,8 +74,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         "--trajectory",
         default="eight",
         metavar="WHAT",
-        help="hover[:duration=10], eight[:lap=5.5,size=1.0x0.5,laps=3], FILE.csv, "
-        "waypoints:FILE.csv (default eight)",
+        help="hover[:duration=10], eight[:lap=5.5,size=1.0x0.5,laps=3], FILE.csv, waypoints:FILE.csv (default eight)",
     )
     add(
         "--wind",
@@ -110,8 +109,9 @@ def run(options: argparse.Namespace) -> int:
     """Flies and reports; returns the exit code."""
     config, parameters = resolve(options)
     if config.ros:
-        from control_stack.cli.fly_ros import fly_ros
+        from control_stack.cli.fly_ros import check_alone, fly_ros
 
+        check_alone(config.namespace)
         return _fly(options.out, config, parameters, partial(fly_ros, config))
     from control_stack.cli.fly_in_process import InProcess
 
@@ -119,9 +119,7 @@ def run(options: argparse.Namespace) -> int:
         return _fly(options.out, config, parameters, flight)
 
 
-def _fly(
-    out: str | None, config: FlyConfig, parameters: QuadrotorParameters, flight: Callable[..., Outcome]
-) -> int:
+def _fly(out: str | None, config: FlyConfig, parameters: QuadrotorParameters, flight: Callable[..., Outcome]) -> int:
     folder = RunFolder(out)
     folder.write_config(config)
     log = folder.file("flight.mcap")
@@ -207,9 +205,7 @@ def plan(config: FlyConfig, parameters: QuadrotorParameters, state: QuadrotorSta
 def _backend(wanted: str | None) -> str:
     if wanted == "bullet" or (wanted is None and importlib.util.find_spec("pybullet") is not None):
         if importlib.util.find_spec("pybullet") is None:
-            raise MissingDependency(
-                "pybullet", "sim", "it has wheels up to Python 3.11; or fly --backend analytic"
-            )
+            raise MissingDependency("pybullet", "sim", "it has wheels up to Python 3.11; or fly --backend analytic")
         return "bullet"
     if wanted is None:
         print("PyBullet is not installed: flying the analytic simulator instead", file=sys.stderr)

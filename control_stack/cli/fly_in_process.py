@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from control_stack.artefacts.log import FlightLog
 from control_stack.cli.flight import FlyConfig, Outcome, ProgressBar
 from control_stack.errors import FlightAborted
 from control_stack.flight.advance import ComputeDelay
@@ -19,7 +20,6 @@ from control_stack.flight.in_process import InProcessFlight, Timing
 from control_stack.flight.recorder import Recorder
 from control_stack.flight.setpoints import Setpoints
 from control_stack.flight.vehicle_side import VehicleSide
-from control_stack.log import FlightLog
 from control_stack.protocols import Trajectory
 from control_stack.quadrotor.parameters import QuadrotorParameters
 from control_stack.safety.events import Phase
@@ -51,9 +51,7 @@ class InProcess:
         self._controllers = ControllerSide(built, config.controller, Setpoints(parameters.limits))
         self._vehicle = make_vehicle(config.backend, parameters, simulation)
         self._vehicle.connect()
-        self._side = VehicleSide(
-            self._vehicle, parameters, SafetyConfig(takeoff_height=config.takeoff_height)
-        )
+        self._side = VehicleSide(self._vehicle, parameters, SafetyConfig(takeoff_height=config.takeoff_height))
 
     def __enter__(self) -> InProcess:
         return self
@@ -88,9 +86,7 @@ class InProcess:
             recorder.close()
         return outcome
 
-    def _fly(
-        self, flight: InProcessFlight, trajectory: Trajectory, watched: _BetweenPeriods, outcome: Outcome
-    ) -> None:
+    def _fly(self, flight: InProcessFlight, trajectory: Trajectory, watched: _BetweenPeriods, outcome: Outcome) -> None:
         try:
             try:
                 flight.run(trajectory, watched)

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from control_stack.cli.flight import FlyConfig, Outcome, ProgressBar
 from control_stack.cli.processes import Nodes
-from control_stack.errors import InvalidInput
+from control_stack.errors import FlightAborted, InvalidInput
 from control_stack.protocols import Trajectory
+from control_stack.safety.events import AIRBORNE
 from control_stack.types import QuadrotorState
 
+if TYPE_CHECKING:
+    from control_stack.ros.client import FlightClient
 
-def sim_parameters(config: FlyConfig, log: Path) -> dict:
+
+def sim_parameters(config: FlyConfig, log: Path) -> dict[str, Any]:
     """Parameters of the sim node for this flight."""
     return {
         "vehicle": config.vehicle,
@@ -32,7 +38,7 @@ def sim_parameters(config: FlyConfig, log: Path) -> dict:
     }
 
 
-def controller_parameters(config: FlyConfig) -> dict:
+def controller_parameters(config: FlyConfig) -> dict[str, Any]:
     """Parameters of the controller node for this flight."""
     return {
         "vehicle": config.vehicle,
@@ -43,6 +49,22 @@ def controller_parameters(config: FlyConfig) -> dict:
         "real_time_factor": float(config.real_time_factor or 1.0),
         "control_rate": config.control_rate,
     }
+
+
+def check_alone(namespace: str) -> None:
+    """Raises InvalidInput when another vehicle node is up in this ROS domain and namespace."""
+    from control_stack.ros.client import FlightClient
+
+    client = FlightClient(namespace)
+    try:
+        others = client.others()
+    finally:
+        client.close()
+    if others:
+        raise InvalidInput(
+            f"a vehicle node ({others[0]}) is already running in this ROS domain and namespace: "
+            "stop it, or set another ROS_DOMAIN_ID or --namespace"
+        )
 
 
 def fly_ros(
@@ -59,12 +81,6 @@ def fly_ros(
     client = FlightClient(config.namespace, nodes.alive)
     outcome = Outcome()
     try:
-        others = client.others()
-        if others:
-            raise InvalidInput(
-                f"a vehicle node ({others[0]}) is already running in this ROS domain and namespace: "
-                "stop it, or set another ROS_DOMAIN_ID or --namespace"
-            )
         nodes.start("sim.node", "sim", sim_parameters(config, log), config.namespace)
         nodes.start("controllers.node", "controller", controller_parameters(config), config.namespace)
         client.wait_ready()
@@ -80,6 +96,13 @@ def fly_ros(
         except KeyboardInterrupt:
             outcome.interrupted = True
             _land_or_cut(client, progress)
+        except FlightAborted as error:
+            if client.phase not in AIRBORNE:
+                raise
+            # The controller is gone; the sim node's supervisor brings the vehicle down.
+            outcome.aborted = str(error)
+            client.alive = partial(nodes.alive, "sim")
+            _land_or_cut(client, progress)
         outcome.real_time_factor = (client.t - t0) / max(time.monotonic() - started, 1e-9)
         values = client.status("controller")
         for key in ("period_p50", "period_p99", "period_error_p50", "period_error_p99"):
@@ -92,7 +115,7 @@ def fly_ros(
     return outcome
 
 
-def _land_or_cut(client, progress: ProgressBar) -> None:
+def _land_or_cut(client: FlightClient, progress: ProgressBar) -> None:
     try:
         client.land(progress)
     except KeyboardInterrupt:

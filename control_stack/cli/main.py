@@ -32,8 +32,7 @@ def build_parser() -> argparse.ArgumentParser:
     """The whole command line."""
     parser = _Parser(
         prog="control-stack",
-        description="Model-based control of robots: fly in simulation, fit a model, control with it, "
-        "fly the robot.",
+        description="Model-based control of robots: fly in simulation, fit a model, control with it, fly the robot.",
     )
     parser.add_argument("--version", action="version", version=f"control-stack {_version()}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)

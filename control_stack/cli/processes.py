@@ -35,18 +35,20 @@ class Nodes:
                 command, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, start_new_session=True
             )
 
-    def alive(self) -> None:
-        """Raises FlightAborted with a node's last line when it has ended."""
+    def alive(self, *names: str) -> None:
+        """Raises FlightAborted with the last line of a node that has ended; looks at all without names."""
         for node, child in self._children.items():
-            if child.poll() is not None:
+            if (not names or node in names) and child.poll() is not None:
                 raise FlightAborted(f"the {node} node ended with code {child.returncode}: {self.last_line(node)}")
 
     def last_line(self, node: str) -> str:
+        """What a node said last: its error line if there is one."""
         lines = (self._folder / f"{node}.log").read_text(encoding="utf-8", errors="replace").splitlines()
         errors = [line for line in lines if line.startswith("error: ")]
         return (errors or [line for line in lines if line.strip()] or ["nothing printed"])[-1].removeprefix("error: ")
 
     def pid(self, node: str) -> int:
+        """Process id of a node."""
         return self._children[node].pid
 
     def wait(self, node: str, timeout: float = 30.0) -> int:

@@ -7,15 +7,15 @@ from typing import Any
 
 import numpy as np
 
+from control_stack.artefacts.metrics import interpolated_at, landing, tracking_metrics
+from control_stack.artefacts.plotting import flight_picture
+from control_stack.artefacts.record import FlightRecord, read_flight
+from control_stack.artefacts.runs import RunFolder, provenance
+from control_stack.artefacts.tables import table
 from control_stack.cli.flight import FlyConfig, Outcome
-from control_stack.metrics import interpolated_at, landing, tracking_metrics
-from control_stack.plotting import flight_picture
 from control_stack.protocols import Trajectory
 from control_stack.quadrotor.parameters import QuadrotorParameters
-from control_stack.record import FlightRecord, read_flight
-from control_stack.runs import RunFolder, provenance
 from control_stack.safety.events import Phase, Severity
-from control_stack.tables import table
 from control_stack.trajectories import steady_interval
 
 EXIT_OK, EXIT_NOT_LANDED, EXIT_INTERRUPTED = 0, 1, 130
@@ -106,8 +106,7 @@ def summarize(
         "aborted": outcome.aborted,
         "rejections": outcome.rejections,
         "events": [
-            {"t": e.t, "severity": e.severity.name, "name": e.name, "message": e.message}
-            for e in record.events
+            {"t": e.t, "severity": e.severity.name, "name": e.name, "message": e.message} for e in record.events
         ],
         **provenance(),
     }

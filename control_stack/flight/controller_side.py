@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
+import traceback
 from collections import deque
+from pathlib import Path
 
 from control_stack.boundary import check_command
-from control_stack.errors import InputRejected, UnknownName
+from control_stack.errors import FlightAborted, InputRejected, UnknownName
 from control_stack.flight.setpoints import Setpoints
 from control_stack.protocols import Controller
 from control_stack.safety.events import Event, Severity
@@ -62,11 +64,18 @@ class ControllerSide:
             controller.reset()
 
     def compute(self, t: float, state: QuadrotorState, flying: bool) -> Command:
-        """The active controller's command; ``flying`` is False while its commands are not in force."""
+        """The active controller's command; ``flying`` is False while its commands are not in force.
+
+        Raises:
+            FlightAborted: The controller raised; the message has its name, the error, file and line.
+        """
         reference = self.setpoints.reference(t, state, flying)
         self.last_reference = reference
         started = time.perf_counter()
-        command = self.controllers[self.active](t, state, reference)
+        try:
+            command = self.controllers[self.active](t, state, reference)
+        except Exception as error:  # a user's controller may raise anything, and the vehicle must come down
+            raise FlightAborted(f"controller '{self.active}' failed: {_one_line(error)}") from error
         self.call_times.append(started)
         self.solve_times.append(time.perf_counter() - started)
         if self._shadow is not None:
@@ -96,3 +105,9 @@ class ControllerSide:
 
     def _tell(self, t: float, severity: Severity, name: str, message: str, controller: str) -> None:
         self._events.append(Event(t, severity, name, message, {"controller": controller}))
+
+
+def _one_line(error: Exception) -> str:
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
+    return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}{place}"

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -81,8 +79,8 @@ class InProcessFlight:
             return 0.0
         try:
             command = self._controllers.compute(t, state, flying)
-        except Exception as error:  # a user's controller may raise anything, and the vehicle must come down
-            self._failure = f"controller '{self._controllers.active}' failed: {_one_line(error)}"
+        except FlightAborted as error:  # the supervisor brings the vehicle down
+            self._failure = str(error)
             self._recorder.event(Event(t, Severity.ERROR, "controller_failed", self._failure))
             return 0.0
         with suppress(InputRejected):  # counted; the supervisor's time-out runs
@@ -127,9 +125,3 @@ class InProcessFlight:
 def _require(reply: Reply) -> None:
     if not reply.accepted:
         raise FlightAborted(reply.message)
-
-
-def _one_line(error: Exception) -> str:
-    frames = traceback.extract_tb(error.__traceback__)
-    place = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
-    return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}{place}"

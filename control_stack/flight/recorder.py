@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from control_stack.artefacts.log import FlightLog
 from control_stack.flight.vehicle_side import VehicleSide
-from control_stack.log import FlightLog
 from control_stack.safety.events import Event
 from control_stack.types import QuadrotorState, Reference
 

@@ -58,9 +58,7 @@ def allocate(thrust: Scalar, torque: Vector, mixer: Mixer) -> tuple[Scalar, ...]
     tilt = [row[1] * torque[0] + row[2] * torque[1] for row in rows]
     per_share = [t / s for t, s in zip(tilt, share, strict=True)]
     spread = reduce(maximum, per_share) - reduce(minimum, per_share)
-    room = min(h / s for h, s in zip(high, share, strict=True)) - max(
-        lo / s for lo, s in zip(low, share, strict=True)
-    )
+    room = min(h / s for h, s in zip(high, share, strict=True)) - max(lo / s for lo, s in zip(low, share, strict=True))
     k = minimum(room / maximum(spread, 1e-9), 1.0)
     tilt = [k * t for t in tilt]
     floor = reduce(maximum, [(lo - t) / s for lo, t, s in zip(low, tilt, share, strict=True)])
@@ -76,9 +74,7 @@ def allocate(thrust: Scalar, torque: Vector, mixer: Mixer) -> tuple[Scalar, ...]
     return tuple(b + k_yaw * y for b, y in zip(base, yaw, strict=True))
 
 
-def lead_rotor_speeds(
-    wanted: tuple[Scalar, ...], actual: tuple[Scalar, ...], airframe: Airframe
-) -> tuple[Scalar, ...]:
+def lead_rotor_speeds(wanted: tuple[Scalar, ...], actual: tuple[Scalar, ...], airframe: Airframe) -> tuple[Scalar, ...]:
     """Commands that move slow rotors from actual to wanted speed with RESPONSE_TIME instead of their own lag.
 
     u = W + (W_d - W) max(1, tau / RESPONSE_TIME), clipped to the rotors' range. Without it the Crazyflie's

@@ -41,9 +41,7 @@ def rotor_thrust(speed: tuple[Scalar, ...], airframe: Airframe) -> tuple[Scalar,
     """Thrust of each rotor, N: max(0, c0 + c1 w + c2 w^2)."""
     return tuple(
         maximum(c0 + w * (c1 + w * c2), 0.0)
-        for w, c0, c1, c2 in zip(
-            speed, airframe.thrust_c0, airframe.thrust_c1, airframe.thrust_c2, strict=True
-        )
+        for w, c0, c1, c2 in zip(speed, airframe.thrust_c0, airframe.thrust_c1, airframe.thrust_c2, strict=True)
     )
 
 

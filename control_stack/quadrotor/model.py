@@ -230,11 +230,7 @@ class QuadrotorDynamics:
             shapes["p"] = p.shape
         batch = _batch_of(shapes)
         if tuple(x.shape[:-1]) != batch:
-            x = (
-                np.broadcast_to(x, (*batch, STATE_SIZE))
-                if isinstance(x, np.ndarray)
-                else x.expand(*batch, STATE_SIZE)
-            )
+            x = np.broadcast_to(x, (*batch, STATE_SIZE)) if isinstance(x, np.ndarray) else x.expand(*batch, STATE_SIZE)
         return x, u, p
 
     def _tensor_slope(self, x: Any, u: Any, p: Any, flat: Any) -> Any:
@@ -258,9 +254,7 @@ class QuadrotorDynamics:
             moved = rk4_step(columns, u.unbind(-1), airframe, self.dt, given)  # type: ignore[arg-type]
             return torch.stack(moved, dim=-1)
         slope = self._slope
-        y = _rk4(
-            lambda s: slope(s, u, p, flat), x.contiguous(), self.dt, lambda a, h, b: torch.add(a, b, alpha=h)
-        )
+        y = _rk4(lambda s: slope(s, u, p, flat), x.contiguous(), self.dt, lambda a, h, b: torch.add(a, b, alpha=h))
         q = y[..., 6:10]
         return torch.cat([y[..., :6], q / (q * q).sum(-1, keepdim=True).sqrt(), y[..., 10:]], dim=-1)
 
@@ -322,8 +316,6 @@ class _CompiledOrEager:
                 result = self._eager(*arguments)  # what was wrong with the arguments is raised here, as it is
                 self._fast = None
                 reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-                warnings.warn(
-                    f"torch.compile failed, running eagerly: {reason}", RuntimeWarning, stacklevel=3
-                )
+                warnings.warn(f"torch.compile failed, running eagerly: {reason}", RuntimeWarning, stacklevel=3)
                 return result
         return self._eager(*arguments)

@@ -179,9 +179,7 @@ class QuadrotorParameters:
         shift = mass / total * offset
         reduced = self.mass * mass / total
         inertia = np.asarray(self.inertia) + reduced * (offset @ offset - offset**2)
-        return replace(
-            self, mass=total, inertia=inertia, rotor_position=np.asarray(self.rotor_position) - shift
-        )
+        return replace(self, mass=total, inertia=inertia, rotor_position=np.asarray(self.rotor_position) - shift)
 
     def with_rotor_loss(self, rotor: int, fraction: float) -> QuadrotorParameters:
         """This vehicle with one rotor giving only (1 - fraction) of its thrust."""
@@ -305,18 +303,14 @@ def _check_values(v: dict[str, Array], origin: str) -> None:
         raise InvalidInput(f"{origin}: inertia: no rigid body has one moment above the sum of the other two")
     spin = v["rotor_spin"]
     if set(np.abs(spin).tolist()) != {1.0} or spin[0] != spin[2] or spin[1] != spin[3] or spin[0] == spin[1]:
-        raise InvalidInput(
-            f"{origin}: rotor_spin must be +1 on one diagonal and -1 on the other, got {spin.tolist()}"
-        )
+        raise InvalidInput(f"{origin}: rotor_spin must be +1 on one diagonal and -1 on the other, got {spin.tolist()}")
     if not np.array_equal(np.sign(v["rotor_position"][:, :2]), [[1, -1], [-1, -1], [-1, 1], [1, 1]]):
         raise InvalidInput(
             f"{origin}: rotor_position must be in the order front right, back right, back left, front left"
         )
     thrust = np.maximum(np.polynomial.polynomial.polyval(np.linspace(low, high, 200), v["thrust_curve"]), 0.0)
     if v["thrust_curve"][2] <= 0.0 or np.any(np.diff(thrust) < 0.0):
-        raise InvalidInput(
-            f"{origin}: thrust_curve must rise over the rotors' range, with a positive s^2 term"
-        )
+        raise InvalidInput(f"{origin}: thrust_curve must rise over the rotors' range, with a positive s^2 term")
     if v["max_tilt"] >= np.pi / 2:
         raise InvalidInput(f"{origin}: max_tilt must be below pi/2 rad, got {float(v['max_tilt']):g}")
 

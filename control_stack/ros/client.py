@@ -40,7 +40,7 @@ class FlightClient:
         self._node = Node("fly", namespace=namespace, context=self._context)
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self._node)
-        self._alive = alive
+        self.alive = alive
         self.phase: Phase | None = None
         self.state: QuadrotorState | None = None
         self._node.create_subscription(String, "phase", self._on_phase, qos.LATCHED)
@@ -71,6 +71,7 @@ class FlightClient:
 
     def wait_ready(self) -> None:
         """Until states arrive and a controller listens for trajectories."""
+        self.state = None  # of an earlier vehicle, perhaps
         self._wait(
             lambda: self.state is not None and self._trajectory.get_subscription_count() > 0,
             _START_TIMEOUT,
@@ -87,7 +88,9 @@ class FlightClient:
         if not reply.success:
             raise FlightAborted(f"{name}: {reply.message}")
 
-    def fly(self, make_trajectory: Callable[[QuadrotorState], Trajectory], progress: Callable[[float, Phase], None]) -> None:
+    def fly(
+        self, make_trajectory: Callable[[QuadrotorState], Trajectory], progress: Callable[[float, Phase], None]
+    ) -> None:
         """The whole flight. ``make_trajectory`` gets the state before take-off."""
         self.wait_ready()
         if self.state is None:
@@ -119,7 +122,7 @@ class FlightClient:
     def _until(self, done: Callable[[], bool], progress: Callable[[float, Phase], None]) -> None:
         seen, seen_at = self.t, time.monotonic()
         while not done():
-            self._alive()
+            self.alive()
             self._executor.spin_once(timeout_sec=0.05)
             if self.t != seen:
                 seen, seen_at = self.t, time.monotonic()
@@ -130,7 +133,7 @@ class FlightClient:
     def _wait(self, done: Callable[[], bool], timeout: float, message: str) -> None:
         until = time.monotonic() + timeout
         while not done():
-            self._alive()
+            self.alive()
             if time.monotonic() > until:
                 raise FlightAborted(f"{message} within {timeout:g} s")
             self._executor.spin_once(timeout_sec=0.05)

@@ -6,13 +6,14 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from typing import Any
 
 import rclpy
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, TransitionCallbackReturn
 from rclpy.signals import SignalHandlerOptions
 
-from control_stack.errors import ControlStackError
+from control_stack.errors import ControlStackError, FlightAborted
 from control_stack.ros.parameters import Declared, declare
 
 AUTOSTART = Declared("autostart", True, "configure and activate by itself once started")
@@ -31,10 +32,12 @@ class ManagedNode(LifecycleNode):
         declare(self, (*parameters, AUTOSTART))
         self.failure: ControlStackError | None = None
 
-    def parameter(self, name: str):  # noqa: ANN201  (a ROS parameter has any type)
+    def parameter(self, name: str) -> Any:
+        """Value of a declared parameter."""
         return self.get_parameter(name).value
 
     def guarded(self, action: Callable[[], None]) -> TransitionCallbackReturn:
+        """Runs a transition; a ControlStackError becomes a logged failure."""
         try:
             action()
         except ControlStackError as error:
@@ -58,7 +61,11 @@ class ManagedNode(LifecycleNode):
 
 
 def run(make: Callable[[], ManagedNode], arguments: list[str] | None = None) -> int:
-    """Spins one node until it is told to stop. Returns the exit code: 0, or 2 after one line on stderr."""
+    """Spins one node until it is told to stop.
+
+    Returns:
+        The exit code: 0; after one line on stderr, 1 for what failed in flight and 2 for bad input.
+    """
     keep_discovery_local()
     # Own handlers: rclpy's would tear the context down before the log is closed.
     rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
@@ -81,7 +88,7 @@ def run(make: Callable[[], ManagedNode], arguments: list[str] | None = None) -> 
             executor.spin_once(timeout_sec=0.1)
     except ControlStackError as error:
         print(f"error: {error}", file=sys.stderr)
-        return 2
+        return 1 if isinstance(error, FlightAborted) else 2
     finally:
         executor.shutdown()
         if node is not None:

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import numpy as np
 from builtin_interfaces.msg import Time
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from geometry_msgs.msg import PoseStamped, Transform, Twist, TwistStamped
 from nav_msgs.msg import Odometry, Path
 from sensor_msgs.msg import JointState
 from trajectory_msgs.msg import MultiDOFJointTrajectory, MultiDOFJointTrajectoryPoint
-
-import numpy as np
 
 from control_stack.algebra import quat_from_yaw, rotate, rotate_inverse, yaw_of
 from control_stack.boundary import finite, frame, unit_quaternion
 from control_stack.errors import InputRejected, InvalidInput
 from control_stack.flight.setpoints import BodyVelocity
 from control_stack.protocols import Trajectory
-from control_stack.ros_layout import command_from_fields, joint_fields
+from control_stack.ros_layout import EVENT_PREFIX, command_from_fields, joint_fields
+from control_stack.safety.events import Event
 from control_stack.trajectories import SampledTrajectory, sample
 from control_stack.types import Array, Command, QuadrotorState, Reference
 
@@ -25,11 +26,13 @@ _UNKNOWN = -1.0  # covariance[0] of an estimate that is not to be trusted, as se
 
 
 def to_time(seconds: float) -> Time:
+    """Seconds as a stamp, to the nanosecond."""
     nanoseconds = round(seconds * 1e9)
     return Time(sec=nanoseconds // 1_000_000_000, nanosec=nanoseconds % 1_000_000_000)
 
 
 def to_seconds(time: Time) -> float:
+    """A stamp in seconds."""
     return time.sec + time.nanosec * 1e-9
 
 
@@ -51,6 +54,7 @@ def odometry(state: QuadrotorState) -> Odometry:
 
 
 def state_from_odometry(message: Odometry) -> QuadrotorState:
+    """The state in an odometry message in map or odom. Raises InputRejected."""
     frame(message.header.frame_id, WORLD_FRAMES)
     frame(message.child_frame_id, (BODY_FRAME,))
     p, q = message.pose.pose.position, message.pose.pose.orientation
@@ -68,6 +72,7 @@ def state_from_odometry(message: Odometry) -> QuadrotorState:
 
 
 def joint_command(command: Command, stamp: Time) -> JointState:
+    """A command in the layout of ``actuators/command``; see ``ros_layout``."""
     message = JointState()
     message.header.stamp, message.header.frame_id = stamp, command.level.value
     names, position, velocity, effort = joint_fields(command)
@@ -77,6 +82,7 @@ def joint_command(command: Command, stamp: Time) -> JointState:
 
 
 def command_from_joints(message: JointState) -> Command:
+    """The command in a message on ``actuators/command``. Raises InputRejected."""
     return command_from_fields(
         message.header.frame_id,
         message.name,
@@ -88,6 +94,7 @@ def command_from_joints(message: JointState) -> Command:
 
 
 def rotor_states(rotor_speed: Array, stamp: Time) -> JointState:
+    """Measured rotor speeds, rad/s."""
     message = JointState(name=[f"rotor_{i}" for i in range(len(rotor_speed))], velocity=rotor_speed.tolist())
     message.header.stamp, message.header.frame_id = stamp, BODY_FRAME
     return message
@@ -108,6 +115,7 @@ def goal_from(message: PoseStamped) -> tuple[Array, float]:
 
 
 def velocity_from(message: TwistStamped) -> BodyVelocity:
+    """The velocity that a twist in base_link asks for. Raises InputRejected."""
     frame(message.header.frame_id, (BODY_FRAME,))
     v, w = message.twist.linear, message.twist.angular
     yaw_rate = float(finite(w.z, "yaw rate"))
@@ -121,7 +129,9 @@ def _twist(linear: Array, yaw_rate: float = 0.0) -> Twist:
     return twist
 
 
-def _point(t: float, position: Array, velocity: Array, acceleration: Array, yaw: float, rate: float) -> MultiDOFJointTrajectoryPoint:
+def _point(
+    t: float, position: Array, velocity: Array, acceleration: Array, yaw: float, rate: float
+) -> MultiDOFJointTrajectoryPoint:
     place = Transform()
     place.translation.x, place.translation.y, place.translation.z = (float(c) for c in position)
     q = place.rotation
@@ -167,12 +177,11 @@ def trajectory_from(message: MultiDOFJointTrajectory) -> tuple[Trajectory, float
 
 
 def reference_message(reference: Reference, stamp: Time) -> MultiDOFJointTrajectory:
+    """A reference as a trajectory of one point."""
     message = MultiDOFJointTrajectory(joint_names=[BODY_FRAME])
     message.header.frame_id, message.header.stamp = "map", stamp
     r = reference
-    message.points = [
-        _point(0.0, r.position_w, r.velocity_w, r.acceleration_w, float(r.yaw), float(r.yaw_rate))
-    ]
+    message.points = [_point(0.0, r.position_w, r.velocity_w, r.acceleration_w, float(r.yaw), float(r.yaw_rate))]
     return message
 
 
@@ -188,3 +197,21 @@ def path_message(trajectory: Trajectory, points: int = 200) -> Path:
         pose.pose.orientation.w = 1.0
         path.poses.append(pose)
     return path
+
+
+def status_message(
+    name: str, values: dict[str, str], stamp: Time, level: int = 0, message: str = "", hardware_id: str = ""
+) -> DiagnosticArray:
+    """One status with its key values."""
+    pairs = [KeyValue(key=key, value=value) for key, value in values.items()]
+    status = DiagnosticStatus(level=bytes([level]), name=name, message=message, hardware_id=hardware_id, values=pairs)
+    array = DiagnosticArray(status=[status])
+    array.header.stamp = stamp
+    return array
+
+
+def event_message(event: Event) -> DiagnosticArray:
+    """An event, told apart from the periodic statuses by the prefix of its name."""
+    values = {**event.values, "t": f"{event.t:.3f}"}
+    stamp = to_time(max(event.t, 0.0))
+    return status_message(EVENT_PREFIX + event.name, values, stamp, int(event.severity), event.message)

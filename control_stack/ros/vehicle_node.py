@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PoseStamped
 from nav_msgs.msg import Odometry
 from rclpy.event_handler import SubscriptionEventCallbacks
@@ -20,17 +20,17 @@ from std_msgs.msg import String
 from std_srvs.srv import SetBool, Trigger
 from trajectory_msgs.msg import MultiDOFJointTrajectory
 
+from control_stack.artefacts.log import FlightLog
 from control_stack.boundary import fresh
 from control_stack.errors import InputRejected
 from control_stack.flight.recorder import Recorder
 from control_stack.flight.vehicle_side import VehicleSide
-from control_stack.log import FlightLog
 from control_stack.protocols import Vehicle
 from control_stack.quadrotor.parameters import QuadrotorParameters
 from control_stack.ros import messages, qos
 from control_stack.ros.lifecycle import ManagedNode
 from control_stack.ros.parameters import Declared
-from control_stack.ros_layout import COMMAND_TOPIC, EVENT_PREFIX
+from control_stack.ros_layout import COMMAND_TOPIC
 from control_stack.safety.events import Event, Reply, Severity
 from control_stack.safety.supervisor import SafetyConfig
 from control_stack.types import QuadrotorState
@@ -100,11 +100,12 @@ class VehicleNode(ManagedNode):
         reliable = qos.subscribe(lockstep)
         self._inputs = [
             self.create_subscription(MultiDOFJointTrajectory, "reference", self._on_reference, qos.EVENTS, raw=True),
-            self.create_subscription(JointState, COMMAND_TOPIC, self.on_command, qos.COMMAND, event_callbacks=alive),
+            self.create_subscription(JointState, COMMAND_TOPIC, self.on_command, qos.COMMAND_IN, event_callbacks=alive),
             self.create_subscription(PoseStamped, "external_pose", self._on_external_pose, reliable),
         ]
 
     def close_inputs(self) -> None:
+        """Deactivates: what others say is not heard any more."""
         for subscription in self._inputs:
             self.destroy_subscription(subscription)
         self._inputs = []
@@ -135,9 +136,14 @@ class VehicleNode(ManagedNode):
         """Key values of the vehicle's own status; subclasses add theirs."""
         side = self._side()
         age = self.now() - side.state.stamp
-        return {"phase": side.phase.value, "state_age_s": f"{age:.4f}", **{k: str(v) for k, v in side.rejections.counts.items()}}
+        return {
+            "phase": side.phase.value,
+            "state_age_s": f"{age:.4f}",
+            **{k: str(v) for k, v in side.rejections.counts.items()},
+        }
 
     def finish(self) -> None:
+        """Closes the log and the vehicle."""
         self.recorder.close()
         if self.side is not None:
             self.side.vehicle.close()
@@ -155,21 +161,12 @@ class VehicleNode(ManagedNode):
             self.get_logger().info(line)
         else:
             self.get_logger().warning(line)
-        values = [KeyValue(key=k, value=v) for k, v in {**event.values, "t": f"{event.t:.3f}"}.items()]
-        level = bytes([int(event.severity)])
-        status = DiagnosticStatus(level=level, name=EVENT_PREFIX + event.name, message=event.message, values=values)
-        self._publish_status(status)
+        self._diagnostics.publish(messages.event_message(event))
 
     def _publish_diagnostics(self, values: dict[str, str]) -> None:
-        pairs = [KeyValue(key=k, value=v) for k, v in values.items()]
-        status = DiagnosticStatus(level=DiagnosticStatus.OK, name=self.get_fully_qualified_name(), values=pairs)
-        status.hardware_id = self.parameter("vehicle")
-        self._publish_status(status)
-
-    def _publish_status(self, status: DiagnosticStatus) -> None:
-        array = DiagnosticArray(status=[status])
-        array.header.stamp = messages.to_time(max(self.now(), 0.0))
-        self._diagnostics.publish(array)
+        name, stamp = self.get_fully_qualified_name(), messages.to_time(max(self.now(), 0.0))
+        vehicle = self.parameter("vehicle")
+        self._diagnostics.publish(messages.status_message(name, values, stamp, hardware_id=vehicle))
 
     def _on_reference(self, serialized: bytes) -> None:
         # Only for the log: stored as it came, at the stamp of its header (after four bytes of encapsulation), which

@@ -34,9 +34,7 @@ def load_csv(path: str | Path) -> SampledTrajectory:
             f"{path}, line {lines[i + 1]}: time must increase, got {times[i + 1]:g} s after {times[i]:g} s"
         )
     velocities = _stack(columns, ("vx", "vy", "vz")) if "vx" in columns else None
-    return SampledTrajectory(
-        times - times[0], _stack(columns, ("x", "y", "z")), velocities, None, columns.get("yaw")
-    )
+    return SampledTrajectory(times - times[0], _stack(columns, ("x", "y", "z")), velocities, None, columns.get("yaw"))
 
 
 def load_waypoints(
@@ -75,9 +73,7 @@ def _read(
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InvalidInput(f"{path}: cannot be read as CSV text: {error}") from None
     rows = [(n, row) for n, row in rows if any(row) and not row[0].startswith("#")]
-    expected = f"expected columns {','.join(required)}" + "".join(
-        f"[,{','.join(group)}]" for group in optional
-    )
+    expected = f"expected columns {','.join(required)}" + "".join(f"[,{','.join(group)}]" for group in optional)
     if not rows:
         raise InvalidInput(f"{path}, line 1: the file is empty; {expected}")
     line, header = rows.pop(0)

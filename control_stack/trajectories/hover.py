@@ -18,9 +18,7 @@ class Hover:
         if not duration > 0.0:
             raise InvalidInput(f"a hover lasts longer than 0 s, got {duration:g}")
         self.duration = float(duration)
-        self._reference = Reference(
-            finite(position, (3,), "hover position"), yaw=float(finite(yaw, (), "yaw"))
-        )
+        self._reference = Reference(finite(position, (3,), "hover position"), yaw=float(finite(yaw, (), "yaw")))
 
     def __call__(self, t: float) -> Reference:
         """The pose, whatever the time."""

@@ -74,9 +74,7 @@ class MinimumSnap(PiecewisePolynomial):
         half = 0.5 * np.diff(self.breaks)
         tau = half[:, None] * (1.0 + node)
         factor = np.array([math.perm(k, 4) for k in range(4, 8)], dtype=float)
-        snap = np.einsum(
-            "ngk,nkc->ngc", tau[..., None] ** np.arange(4) * factor, self.coefficients[:, 4:, :3]
-        )
+        snap = np.einsum("ngk,nkc->ngc", tau[..., None] ** np.arange(4) * factor, self.coefficients[:, 4:, :3])
         return float(np.einsum("n,g,ngc->", half, weight, snap**2))
 
 

@@ -49,9 +49,7 @@ def parse_trajectory(
     if kind == "waypoints":
         path, _, rest = rest.partition(",")
         options = _options(kind, rest, {"speed": _positive, "acceleration": _positive})
-        return load_waypoints(
-            Path(path), **{"speed": speed, "acceleration": acceleration, **options}, start=centre
-        )
+        return load_waypoints(Path(path), **{"speed": speed, "acceleration": acceleration, **options}, start=centre)
     raise UnknownName("trajectory", text, KNOWN)
 
 
@@ -66,9 +64,7 @@ def _options(kind: str, text: str, readers: Mapping[str, Callable[[str], Any]]) 
         try:
             found[key] = readers[key](value)
         except ValueError:
-            raise InvalidInput(
-                f"trajectory '{kind}': {key}={value} cannot be used: {readers[key].__doc__}"
-            ) from None
+            raise InvalidInput(f"trajectory '{kind}': {key}={value} cannot be used: {readers[key].__doc__}") from None
     return found
 
 

@@ -74,9 +74,7 @@ class PiecewisePolynomial:
         """The same path flown ``factor`` times slower: speed / factor, acceleration / factor^2."""
         scaling = factor ** -self._exponents.astype(float)
         start = self.breaks[0]
-        return PiecewisePolynomial(
-            start + factor * (self.breaks - start), self.coefficients * scaling[:, None]
-        )
+        return PiecewisePolynomial(start + factor * (self.breaks - start), self.coefficients * scaling[:, None])
 
     def _evaluate(self, segment: int, tau: float) -> Array:
         return (tau**self._exponents) @ self._table[segment]

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
+from control_stack.artefacts.record import FlightRecord, read_flight
 from control_stack.cli import main
-from control_stack.record import FlightRecord, read_flight
 
 QUICK = ("fly", "--no-ros", "--backend", "analytic")
 

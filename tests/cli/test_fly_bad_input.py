@@ -148,9 +148,7 @@ def test_bad_input_is_found_before_ros_is_needed(run: Callable, without: Callabl
 
 def test_without_pybullet_the_analytic_simulator_flies_with_a_word(run: Callable, without: Callable) -> None:
     without("pybullet")
-    assert_refused(
-        run("fly", "--no-ros", "--backend", "bullet"), "'pybullet' is not installed", "--backend analytic"
-    )
+    assert_refused(run("fly", "--no-ros", "--backend", "bullet"), "'pybullet' is not installed", "--backend analytic")
     done = run("fly", "--no-ros", "--trajectory", "hover:duration=1")
     assert done.code == 0 and done.summary["backend"] == "analytic"
     assert done.err.splitlines() == ["PyBullet is not installed: flying the analytic simulator instead"]

@@ -108,9 +108,7 @@ def test_equal_calls_leave_equal_logs(run: Callable, tmp_path: Path) -> None:
 
 
 def test_level_wind_and_vehicle_are_flown_as_asked(fly: Callable) -> None:
-    done = fly(
-        "--vehicle", "racer", "--level", "attitude", "--wind", "2,0,0", *HOVER, "--takeoff-height", "0.6"
-    )
+    done = fly("--vehicle", "racer", "--level", "attitude", "--wind", "2,0,0", *HOVER, "--takeoff-height", "0.6")
     assert done.code == 0 and done.summary["level"] == "attitude" and done.summary["landed_upright"]
     assert done.record.position_w[:, 2].max() == pytest.approx(0.6 + done.record.position_w[0, 2], abs=0.05)
 
@@ -159,9 +157,7 @@ def press_ctrl_c(monkeypatch: pytest.MonkeyPatch, *moments: Callable[[float, Pha
 
 
 @pytest.mark.parametrize("moment", [0.05, 1.5, 5.0])
-def test_ctrl_c_lands_and_leaves_everything(
-    fly: Callable, monkeypatch: pytest.MonkeyPatch, moment: float
-) -> None:
+def test_ctrl_c_lands_and_leaves_everything(fly: Callable, monkeypatch: pytest.MonkeyPatch, moment: float) -> None:
     """At the very start, while taking off, and in flight."""
     handler = signal.getsignal(signal.SIGINT)
     press_ctrl_c(monkeypatch, lambda t, phase: t > moment)

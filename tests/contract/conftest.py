@@ -29,9 +29,7 @@ class ScriptedVehicle:
         poses: External poses that were accepted.
     """
 
-    def __init__(
-        self, parameters: QuadrotorParameters, script: list[QuadrotorState], levels: tuple[CommandLevel, ...]
-    ):
+    def __init__(self, parameters: QuadrotorParameters, script: list[QuadrotorState], levels: tuple[CommandLevel, ...]):
         self.parameters, self._script = parameters, script
         self.spec = VehicleSpec(parameters.name, levels, 1.0 / PERIOD)
         self.sent: list[Command] = []
@@ -94,9 +92,7 @@ def climb_script(seconds: float = 5.0) -> list[QuadrotorState]:
     for t in np.arange(0.0, seconds, PERIOD):
         quat = np.array([0.0, 0.0, np.sin(0.1 * t), np.cos(0.1 * t)])
         velocity = np.array([0.0, 0.0, 0.5 if t > 0.0 else 0.0])
-        script.append(
-            QuadrotorState(np.array([0.0, 0.0, 0.5 * t]), velocity, quat, np.array([0.0, 0.0, 0.2]))
-        )
+        script.append(QuadrotorState(np.array([0.0, 0.0, 0.5 * t]), velocity, quat, np.array([0.0, 0.0, 0.2])))
     return script
 
 

@@ -165,9 +165,7 @@ def test_bad_commands_are_refused_by_reason_and_the_last_good_one_stays(new_subj
         subject.vehicle.connect()
         subject.vehicle.arm()
     levels = twin.vehicle.spec.levels
-    good = (
-        PositionCommand(goal) if CommandLevel.POSITION in levels else hover(levels[0], twin.parameters, goal)
-    )
+    good = PositionCommand(goal) if CommandLevel.POSITION in levels else hover(levels[0], twin.parameters, goal)
     twin.vehicle.send(good)
     accepted = spoken_to.vehicle.send(good)
     for reason, command in bad_commands(goal):

@@ -49,9 +49,7 @@ def as_state(x: np.ndarray, stamp: float = 0.0, rotors: bool = True) -> Quadroto
     return QuadrotorState(x[:3], x[3:6], x[6:10], x[10:13], x[13:17] if rotors else None, stamp)
 
 
-def fly(
-    controller, trajectory, seconds, vehicle="crazyflie", x0=None, rotors=False, disturbance=None
-) -> Flight:
+def fly(controller, trajectory, seconds, vehicle="crazyflie", x0=None, rotors=False, disturbance=None) -> Flight:
     """Flies for some seconds from the trajectory's start (or x0); rotor speeds are hidden by default."""
     period, airframe = _plant(vehicle, controller.level)
     if x0 is None:

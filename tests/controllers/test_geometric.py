@@ -79,25 +79,19 @@ def test_the_batch_path_equals_the_single_path(vehicle, level):
 
 def test_a_batch_may_have_any_leading_shape_and_share_one_reference():
     state, _ = random_states(12)
-    grid = QuadrotorState(
-        **{k: v.reshape(3, 4, -1) for k, v in vars(state).items() if isinstance(v, np.ndarray)}
-    )
+    grid = QuadrotorState(**{k: v.reshape(3, 4, -1) for k, v in vars(state).items() if isinstance(v, np.ndarray)})
     reference = Reference(np.array([0.0, 0.0, 1.0]), yaw=0.3)
     for level in LEVELS:
         flat = vars(GeometricController(load_vehicle("crazyflie"), level)(0.0, state, reference))
         shaped = vars(GeometricController(load_vehicle("crazyflie"), level)(0.0, grid, reference))
         for name in flat.keys() - {"stamp"}:
-            np.testing.assert_allclose(
-                shaped[name].reshape(flat[name].shape), flat[name], rtol=1e-12, atol=1e-12
-            )
+            np.testing.assert_allclose(shaped[name].reshape(flat[name].shape), flat[name], rtol=1e-12, atol=1e-12)
 
 
 def test_turning_the_world_about_the_vertical_changes_nothing_for_the_rotors():
     state, reference = random_states(20)
     angle = 1.1
-    turn = np.array(
-        [[math.cos(angle), -math.sin(angle), 0], [math.sin(angle), math.cos(angle), 0], [0, 0, 1.0]]
-    )
+    turn = np.array([[math.cos(angle), -math.sin(angle), 0], [math.sin(angle), math.cos(angle), 0], [0, 0, 1.0]])
     x, y, z, w = state.quat_xyzw.T
     s, c = math.sin(angle / 2), math.cos(angle / 2)
     turned_state = replace(

@@ -126,10 +126,7 @@ def test_a_class_without_the_interface_is_refused(write, text, word):
 
 
 def test_an_error_in_the_constructor_is_one_line_with_its_place(write):
-    text = (
-        GOOD
-        + "\n        def __init__(self, parameters, level, rate_hz):\n            self.k = parameters.mine\n"
-    )
+    text = GOOD + "\n        def __init__(self, parameters, level, rate_hz):\n            self.k = parameters.mine\n"
     path = write(text)
     with pytest.raises(InvalidInput) as error:
         build_controller(f"{path}:Mine", load_vehicle("crazyflie"), list(CommandLevel))

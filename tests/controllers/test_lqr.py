@@ -76,9 +76,7 @@ def test_a_small_offset_is_flown_as_the_linear_model_predicts(lqr, flight_loop):
     predicted = np.array(predicted)
     np.testing.assert_allclose(flight.states[:, :3] - [0, 0, 1], predicted[:, :3], atol=0.03 * 0.02)
     np.testing.assert_allclose(2.0 * flight.states[:, 8], predicted[:, 8], atol=0.03 * yaw)
-    np.testing.assert_allclose(
-        2.0 * flight.states[:, 7], predicted[:, 7], atol=0.06 * np.abs(predicted[:, 7]).max()
-    )
+    np.testing.assert_allclose(2.0 * flight.states[:, 7], predicted[:, 7], atol=0.06 * np.abs(predicted[:, 7]).max())
 
 
 @pytest.mark.parametrize("yaw", [0.0, 2.5, -3.1])

@@ -15,9 +15,7 @@ COMMANDS = [(300.0, 900.0, 1500.0, 1400.0), (2500.0, 0.0, 1400.0, 1450.0)]
 
 
 def measured(speed) -> QuadrotorState:
-    return QuadrotorState(
-        np.zeros(3), np.zeros(3), np.array([0.0, 0.0, 0.0, 1.0]), np.zeros(3), np.array(speed)
-    )
+    return QuadrotorState(np.zeros(3), np.zeros(3), np.array([0.0, 0.0, 0.0, 1.0]), np.zeros(3), np.array(speed))
 
 
 @pytest.mark.parametrize("vehicle", ["crazyflie", "x500"])
@@ -28,9 +26,7 @@ def test_equals_the_integrated_lag(vehicle):
     for command in COMMANDS:
         steps = 20000
         for _ in range(steps):  # Euler: error of order PERIOD / steps
-            speed = speed + PERIOD / steps * np.array(
-                rotor_acceleration(tuple(speed), command, parameters.airframe)
-            )
+            speed = speed + PERIOD / steps * np.array(rotor_acceleration(tuple(speed), command, parameters.airframe))
         model.advance(command)
         np.testing.assert_allclose(model.speed, speed, rtol=1e-4)
 

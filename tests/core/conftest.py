@@ -9,6 +9,7 @@ import pytest
 
 from control_stack.quadrotor.parameters import QuadrotorParameters, load_vehicle, vehicle_names
 
+
 @pytest.fixture(params=vehicle_names())
 def vehicle(request: pytest.FixtureRequest) -> QuadrotorParameters:
     """Each shipped vehicle in turn."""

@@ -63,10 +63,7 @@ def test_limits_and_priority(name: str, thrust: float, torque, size: float):
     wanted = np.array([thrust, *(size * t for t in torque)]) * scale
     out = allocate(float(wanted[0]), tuple(wanted[1:].tolist()), mixer)
     slack = 1e-9 * vehicle.max_thrust
-    assert all(
-        lo - slack <= f <= hi + slack
-        for lo, f, hi in zip(mixer.thrust_min, out, mixer.thrust_max, strict=True)
-    )
+    assert all(lo - slack <= f <= hi + slack for lo, f, hi in zip(mixer.thrust_min, out, mixer.thrust_max, strict=True))
 
     got = achieved(out, vehicle)
     close = 1e-9 * scale
@@ -136,9 +133,7 @@ def test_rotor_speeds_make_the_thrusts_that_were_allocated(name: str, thrust: fl
 
 
 @pytest.mark.parametrize(("start", "goal"), [(0.5, 0.52), (0.6, 0.58)])
-def test_lead_makes_every_rotor_answer_within_response_time(
-    vehicle: QuadrotorParameters, start: float, goal: float
-):
+def test_lead_makes_every_rotor_answer_within_response_time(vehicle: QuadrotorParameters, start: float, goal: float):
     """A small step reaches 1 - 1/e in RESPONSE_TIME, or in the rotor's own lag where that is shorter."""
     top = float(vehicle.rotor_speed_max[0])
     own = vehicle.rise_time[0] if goal > start else vehicle.fall_time[0]

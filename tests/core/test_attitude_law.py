@@ -97,9 +97,7 @@ def test_desired_axes_are_a_rotation_along_the_force_and_heading(force, yaw):
     assert np.allclose(matrix.T @ matrix, np.eye(3), atol=1e-12) and np.linalg.det(matrix) > 0.0
     assert np.allclose(matrix[:, 2], f / np.linalg.norm(f), atol=1e-12)
     heading = np.array([math.cos(yaw), math.sin(yaw), 0.0])
-    assert matrix[:, 1] @ heading == pytest.approx(
-        0.0, abs=1e-12
-    )  # x_d lies in the plane of z_d and the heading
+    assert matrix[:, 1] @ heading == pytest.approx(0.0, abs=1e-12)  # x_d lies in the plane of z_d and the heading
     assert matrix[:, 0] @ heading > 0.0
     back = body_axes(attitude_quaternion(axes))
     assert np.allclose(np.array(back).T, matrix, atol=1e-12)

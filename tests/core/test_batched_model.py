@@ -37,9 +37,7 @@ def test_spec_names_every_component_with_its_unit(crazyflie: QuadrotorParameters
     [((), (), ()), ((5,), (), ()), ((), (5,), ()), ((3, 1), (5,), (3, 5)), ((0,), (), ())],
 )
 @pytest.mark.parametrize("convert", [np.asarray, torch.tensor], ids=["numpy", "torch"])
-def test_leading_dimensions_broadcast(
-    crazyflie: QuadrotorParameters, near_hover, x_batch, u_batch, p_batch, convert
-):
+def test_leading_dimensions_broadcast(crazyflie: QuadrotorParameters, near_hover, x_batch, u_batch, p_batch, convert):
     x, u, p = (
         a[: int(np.prod(b))].reshape(*b, -1) if np.prod(b) else np.zeros((*b, a.shape[-1]))
         for a, b in zip(near_hover(crazyflie, 15), (x_batch, u_batch, p_batch), strict=True)
@@ -50,9 +48,7 @@ def test_leading_dimensions_broadcast(
     assert type(out) is type(convert(x)) and out.shape == (*batch, 17)
     full = [np.broadcast_to(a, (*batch, a.shape[-1])) for a in (x, u, p)]
     for index in np.ndindex(*batch):
-        assert np.allclose(
-            np.asarray(out)[index], model.step(*(a[index] for a in full)), rtol=1e-12, atol=1e-12
-        )
+        assert np.allclose(np.asarray(out)[index], model.step(*(a[index] for a in full)), rtol=1e-12, atol=1e-12)
 
 
 def test_a_batch_of_vehicles_is_each_of_them(crazyflie: QuadrotorParameters, near_hover):

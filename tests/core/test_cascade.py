@@ -54,9 +54,7 @@ def test_hover_is_a_fixed_point_of_every_level(vehicle: QuadrotorParameters):
     for command in hover_commands(vehicle):
         columns = command_columns(command)
         assert len(columns) == COMMAND_SIZE[command.level]
-        assert np.allclose(
-            loops.rotor_command(command.level, columns, x), vehicle.hover_rotor_speed, rtol=1e-9
-        )
+        assert np.allclose(loops.rotor_command(command.level, columns, x), vehicle.hover_rotor_speed, rtol=1e-9)
 
 
 def test_rotor_commands_are_clipped_and_nan_is_never_full_power(vehicle: QuadrotorParameters):
@@ -70,9 +68,7 @@ def test_position_commands_are_reached(vehicle: QuadrotorParameters):
     goal = PLACE + [0.4, -0.3, 0.5]
     x = fly(vehicle, PositionCommand(goal, yaw=HEADING + 0.5), 6.0, hover_state(vehicle))
     assert np.linalg.norm(np.array(x[0:3]) - goal) < 0.02
-    assert np.allclose(
-        body_axes(x[6:10])[0][:2], [math.cos(HEADING + 0.5), math.sin(HEADING + 0.5)], atol=0.02
-    )
+    assert np.allclose(body_axes(x[6:10])[0][:2], [math.cos(HEADING + 0.5), math.sin(HEADING + 0.5)], atol=0.02)
 
 
 def test_velocity_commands_are_held(vehicle: QuadrotorParameters):

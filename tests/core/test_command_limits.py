@@ -44,9 +44,7 @@ def test_limiting_twice_is_limiting_once_and_stays_inside(command):
     once = limit_command(command, RACER)
     same(limit_command(once, RACER), once)
     if isinstance(once, RotorCommand):
-        assert np.all(
-            (once.rotor_speed >= RACER.rotor_speed_min) & (once.rotor_speed <= RACER.rotor_speed_max)
-        )
+        assert np.all((once.rotor_speed >= RACER.rotor_speed_min) & (once.rotor_speed <= RACER.rotor_speed_max))
     if isinstance(once, (RatesThrustCommand, AttitudeThrustCommand)):
         assert 0.0 <= once.thrust <= RACER.max_thrust
         assert np.all(np.abs(once.omega_b) <= RACER.limits.body_rate)
@@ -70,9 +68,7 @@ def test_what_is_allowed_is_not_touched(command):
 
 def test_a_velocity_keeps_its_direction():
     fast = np.array([30.0, -40.0, 0.0])
-    np.testing.assert_allclose(
-        limit_command(VelocityCommand(fast), RACER).velocity_w, fast * RACER.limits.speed / 50.0
-    )
+    np.testing.assert_allclose(limit_command(VelocityCommand(fast), RACER).velocity_w, fast * RACER.limits.speed / 50.0)
 
 
 def test_the_command_given_is_not_changed_and_not_shared():

@@ -28,9 +28,7 @@ def sag() -> float:
 
 def settle(vehicle: QuadrotorParameters, x: tuple, seconds: float, dt: float = 1e-3) -> tuple:
     for _ in range(round(seconds / dt)):
-        x = rk4_step(
-            x, (0.0,) * 4, vehicle.airframe, dt, contact=lambda s: ground_contact(s, vehicle.airframe, LEG)
-        )
+        x = rk4_step(x, (0.0,) * 4, vehicle.airframe, dt, contact=lambda s: ground_contact(s, vehicle.airframe, LEG))
     return x
 
 
@@ -48,9 +46,7 @@ def test_dropped_it_comes_to_rest_at_leg_height(vehicle: QuadrotorParameters):
     assert x[2] == pytest.approx(LEG - sag() * (1.0 - lift / GRAVITY), abs=1e-5)
     assert np.allclose(x[3:6], 0.0, atol=1e-4) and np.allclose(x[10:13], 0.0, atol=1e-3)
     assert np.allclose(x[6:8], 0.0, atol=1e-3)  # level again
-    slope = derivative(
-        x, (0.0,) * 4, vehicle.airframe, contact=lambda s: ground_contact(s, vehicle.airframe, LEG)
-    )
+    slope = derivative(x, (0.0,) * 4, vehicle.airframe, contact=lambda s: ground_contact(s, vehicle.airframe, LEG))
     assert np.allclose(slope[3:6], 0.0, atol=0.02)
 
 

@@ -114,9 +114,7 @@ def test_disturbances_act_where_their_names_say(vehicle: QuadrotorParameters):
     q = Rotation.from_rotvec([0.4, 0.5, -0.6]).as_quat()
     x = state(quat=q, speed=(vehicle.hover_rotor_speed,) * 4)
     calm = np.array(derivative(x, x[13:], vehicle.airframe))
-    pushed = np.array(
-        derivative(x, x[13:], vehicle.airframe, (0.0,) * 3 + (1.0, 2.0, 3.0) + (0.01, 0.02, 0.03))
-    )
+    pushed = np.array(derivative(x, x[13:], vehicle.airframe, (0.0,) * 3 + (1.0, 2.0, 3.0) + (0.01, 0.02, 0.03)))
     assert np.allclose((pushed - calm)[3:6] * vehicle.mass, [1.0, 2.0, 3.0])  # a force in the world
     assert np.allclose((pushed - calm)[10:13] * vehicle.inertia, [0.01, 0.02, 0.03])  # a torque in the body
 
@@ -203,9 +201,7 @@ def test_mirroring_left_and_right_mirrors_the_flight(vehicle: QuadrotorParameter
 
     def mirror(x):
         q = x[:, 6:10] * [*axial, 1.0]
-        return np.concatenate(
-            [x[:, :3] * polar, x[:, 3:6] * polar, q, x[:, 10:13] * axial, x[:, [16, 15, 14, 13]]], -1
-        )
+        return np.concatenate([x[:, :3] * polar, x[:, 3:6] * polar, q, x[:, 10:13] * axial, x[:, [16, 15, 14, 13]]], -1)
 
     x, u, p = near_hover(vehicle, 4, seed=11)
     p_mirror = np.concatenate([p[:, :3] * polar, p[:, 3:6] * polar, p[:, 6:] * axial], -1)

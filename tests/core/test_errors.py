@@ -42,9 +42,7 @@ def test_every_error_of_the_tree_is_covered():
     defined = {
         value
         for value in vars(er).values()
-        if isinstance(value, type)
-        and issubclass(value, er.ControlStackError)
-        and value is not er.ControlStackError
+        if isinstance(value, type) and issubclass(value, er.ControlStackError) and value is not er.ControlStackError
     }
     assert defined == {type(error) for error, _, _ in CASES}
 
@@ -54,6 +52,4 @@ def test_fields_are_kept_for_programs():
     assert (error.kind, error.name, error.known) == ("vehicle", "bus", ("crazyflie",))
     assert er.InputRejected("stale", "old").reason == "stale"
     missing = er.MissingDependency("casadi", "mpc", "or fly without it")
-    assert (missing.module, missing.extra) == ("casadi", "mpc") and str(missing).endswith(
-        "; or fly without it"
-    )
+    assert (missing.module, missing.extra) == ("casadi", "mpc") and str(missing).endswith("; or fly without it")

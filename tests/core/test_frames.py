@@ -55,9 +55,7 @@ def test_quaternion_round_trips(q):
     there = fr.ned_frd_wxyz_from_enu_flu_xyzw(q)
     back = fr.enu_flu_xyzw_from_ned_frd_wxyz(there)
     assert there[0] >= 0.0
-    assert (
-        min(np.abs(back - q).max(), np.abs(back + q).max()) < 1e-12
-    )  # w = 0: either sign is the same attitude
+    assert min(np.abs(back - q).max(), np.abs(back + q).max()) < 1e-12  # w = 0: either sign is the same attitude
 
 
 def test_order_of_quaternion_components():

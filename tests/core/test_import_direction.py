@@ -15,10 +15,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 ROOMS = ("control_stack", "controllers", "hardware", "sim")
 SOURCES = sorted(
-    path.relative_to(ROOT).as_posix()
-    for room in ROOMS
-    for path in (ROOT / room).rglob("*.py")
-    if path.is_file()
+    path.relative_to(ROOT).as_posix() for room in ROOMS for path in (ROOT / room).rglob("*.py") if path.is_file()
 )
 COMPOSITION_ROOT = "control_stack/cli/*"  # may import all rooms, inside functions
 
@@ -61,11 +58,7 @@ def imports(tree: ast.AST, lazy: bool = False) -> Iterator[tuple[str, bool, int]
             yield node.module, lazy, node.lineno
         elif isinstance(node, ast.Call):
             name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
-            if (
-                name in ("import_module", "__import__")
-                and node.args
-                and isinstance(node.args[0], ast.Constant)
-            ):
+            if name in ("import_module", "__import__") and node.args and isinstance(node.args[0], ast.Constant):
                 yield str(node.args[0].value), lazy, node.lineno
         yield from imports(node, inside)
 
@@ -102,16 +95,12 @@ def uses_not_allowed(path: str, source: str) -> list[str]:
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
             name = f"{node.value.id}.{node.attr}"
             if name in ("time.time", "time.time_ns"):
-                out.append(
-                    f"{path}:{node.lineno} uses {name}: use the node clock, or a steady one for time-outs"
-                )
+                out.append(f"{path}:{node.lineno} uses {name}: use the node clock, or a steady one for time-outs")
             if name == "torch.load":
                 out.append(f"{path}:{node.lineno} uses torch.load, which unpickles")
         if isinstance(node, ast.ImportFrom) and node.module == "time":
             out += [
-                f"{path}:{node.lineno} imports {a.name} from time"
-                for a in node.names
-                if a.name in ("time", "time_ns")
+                f"{path}:{node.lineno} imports {a.name} from time" for a in node.names if a.name in ("time", "time_ns")
             ]
         if (
             isinstance(node, ast.keyword)
@@ -201,9 +190,4 @@ def test_allowed_arrows_are_not(path: str, source: str):
 )
 def test_forbidden_uses_are_found(source: str):
     assert len(uses_not_allowed("sim/a.py", source)) == 1
-    assert (
-        uses_not_allowed(
-            "sim/a.py", "import time\nt = time.monotonic()\nnp.load('a.npy', allow_pickle=False)"
-        )
-        == []
-    )
+    assert uses_not_allowed("sim/a.py", "import time\nt = time.monotonic()\nnp.load('a.npy', allow_pickle=False)") == []

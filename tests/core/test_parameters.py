@@ -21,9 +21,7 @@ def document() -> dict:
     """A valid vehicle file as data, to be spoilt."""
     from importlib import resources
 
-    return yaml.safe_load(
-        (resources.files("control_stack") / "vehicles" / "x500.yaml").read_text(encoding="utf-8")
-    )
+    return yaml.safe_load((resources.files("control_stack") / "vehicles" / "x500.yaml").read_text(encoding="utf-8"))
 
 
 def refusal(document: dict) -> str:
@@ -83,9 +81,7 @@ def test_flat_form_round_trips(vehicle: QuadrotorParameters):
     assert airframe.mass == vehicle.mass and airframe.drag == tuple(vehicle.drag)
     assert airframe.rotor_y == tuple(vehicle.rotor_position[:, 1])
     assert airframe.thrust_c2 == tuple(vehicle.thrust_curve[:, 2])
-    assert airframe.fall_time == tuple(vehicle.fall_time) and airframe.rotor_speed_max == tuple(
-        vehicle.rotor_speed_max
-    )
+    assert airframe.fall_time == tuple(vehicle.fall_time) and airframe.rotor_speed_max == tuple(vehicle.rotor_speed_max)
 
 
 @pytest.mark.parametrize("name", ["mass", "drag", "inertia", "rise_time", "thrust_curve", "rotor_position"])
@@ -113,9 +109,7 @@ def test_payload_is_the_parallel_axis_theorem(axis: int, distance: float, payloa
     points, masses = np.array([*points, offset]), np.array([*masses, payload])
     centre = masses @ points / masses.sum()
     r = points - centre
-    inertia = np.einsum(
-        "i,ijk->jk", masses, (r**2).sum(-1)[:, None, None] * np.eye(3) - r[:, :, None] * r[:, None, :]
-    )
+    inertia = np.einsum("i,ijk->jk", masses, (r**2).sum(-1)[:, None, None] * np.eye(3) - r[:, :, None] * r[:, None, :])
 
     loaded = vehicle.with_payload(payload, offset)
     assert loaded.mass == pytest.approx(masses.sum())
@@ -151,9 +145,7 @@ def test_drag_may_be_left_out(document: dict):
 
 
 def test_unknown_vehicle_lists_the_known():
-    with pytest.raises(
-        UnknownName, match=r"^unknown vehicle 'crazyfly'; expected one of: crazyflie, racer, x500"
-    ):
+    with pytest.raises(UnknownName, match=r"^unknown vehicle 'crazyfly'; expected one of: crazyflie, racer, x500"):
         load_vehicle("crazyfly")
 
 
@@ -165,9 +157,7 @@ def test_missing_or_unreadable_files(tmp_path):
         load_vehicle(tmp_path / "latin.yaml")
 
 
-@pytest.mark.parametrize(
-    "text", ["name: [", "- a\n- b\n", "", "name: 3\n", "mass: {value: 1, unit: kg, source: x}\n"]
-)
+@pytest.mark.parametrize("text", ["name: [", "- a\n- b\n", "", "name: 3\n", "mass: {value: 1, unit: kg, source: x}\n"])
 def test_files_that_are_no_vehicle(text: str):
     with pytest.raises(InvalidInput) as caught:
         parse_vehicle(text, "mine.yaml")
@@ -213,9 +203,7 @@ SPOILT = [
 
 
 @pytest.mark.parametrize(("key", "entry", "value", "reason"), SPOILT)
-def test_unusable_values_are_refused_with_the_reason(
-    document: dict, key: str, entry: str, value, reason: str
-):
+def test_unusable_values_are_refused_with_the_reason(document: dict, key: str, entry: str, value, reason: str):
     document[key][entry] = value
     message = refusal(document)
     assert reason in message and (key in message or reason == "thrust/weight")
@@ -227,9 +215,7 @@ def test_rotors_in_another_order_are_refused(document: dict):
     assert "front right, back right, back left, front left" in refusal(document)
 
 
-@pytest.mark.parametrize(
-    "entry", [1.0, {"value": 1.0, "unit": "kg"}, {"value": 1.0, "unit": "kg", "origin": "me"}]
-)
+@pytest.mark.parametrize("entry", [1.0, {"value": 1.0, "unit": "kg"}, {"value": 1.0, "unit": "kg", "origin": "me"}])
 def test_a_quantity_needs_value_unit_and_source(document: dict, entry):
     document["mass"] = entry
     assert "'mass' must be {value, unit, source}" in refusal(document)

@@ -22,9 +22,7 @@ def test_tilt_magnitude_and_lift_are_limited(acceleration, tilt, most):
     assert math.hypot(x, y) <= math.tan(tilt) * z * (1.0 + 1e-9)
     assert math.sqrt(x * x + y * y + z * z) <= most * (1.0 + 1e-9)
     assert 0.25 * GRAVITY < z <= most
-    assert x * acceleration[1] == pytest.approx(
-        y * acceleration[0], abs=1e-6
-    )  # the horizontal direction is kept
+    assert x * acceleration[1] == pytest.approx(y * acceleration[0], abs=1e-6)  # the horizontal direction is kept
     assert x * acceleration[0] >= 0.0 and y * acceleration[1] >= 0.0
 
 

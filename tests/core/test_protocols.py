@@ -30,9 +30,7 @@ def test_the_choice_is_common_and_none_better_is():
 
 
 def test_no_common_level_names_both_sides():
-    with pytest.raises(
-        IncompatibleLevels, match=r"'policy' emits rotors but vehicle 'x500' accepts ctbr, attitude"
-    ):
+    with pytest.raises(IncompatibleLevels, match=r"'policy' emits rotors but vehicle 'x500' accepts ctbr, attitude"):
         choose_level("policy", [Level.ROTORS], "x500", [Level.CTBR, Level.ATTITUDE])
 
 

@@ -40,9 +40,7 @@ def test_every_command_names_its_level():
         ty.PositionCommand(np.zeros(3)),
     )
     levels = [command.level for command in commands]
-    assert levels == [
-        ty.CommandLevel(name) for name in ("rotors", "ctbr", "attitude", "velocity", "position")
-    ]
+    assert levels == [ty.CommandLevel(name) for name in ("rotors", "ctbr", "attitude", "velocity", "position")]
 
 
 def test_defaults_are_zero_and_not_shared():

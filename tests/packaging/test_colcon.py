@@ -13,9 +13,7 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module", params=["copied", "symlinked"])
-def prefix(
-    request: pytest.FixtureRequest, source_copy: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Path:
+def prefix(request: pytest.FixtureRequest, source_copy: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     pytest.importorskip("colcon_ros")
     workspace = tmp_path_factory.mktemp(f"colcon_{request.param}")
     command = [

@@ -27,9 +27,7 @@ def pinned(root: Path) -> dict[str, list[str]]:
 
 def test_package_list_equals_the_disk(root: Path, pyproject: dict[str, Any]) -> None:
     on_disk = {
-        ".".join(source.parent.relative_to(root).parts)
-        for room in ROOMS
-        for source in (root / room).rglob("*.py")
+        ".".join(source.parent.relative_to(root).parts) for room in ROOMS for source in (root / room).rglob("*.py")
     }
     assert set(pyproject["tool"]["setuptools"]["packages"]) == on_disk
 

@@ -11,7 +11,7 @@ import pytest
 
 pytest.importorskip("rclpy")
 
-from ros_stack import Stack  # noqa: E402
+from ros_stack import Stack
 
 # Domains 1..100 are safe on Linux (above 101 their ports meet the ephemeral range).
 _domains = itertools.count(os.getpid())

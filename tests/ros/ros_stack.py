@@ -7,8 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from control_stack.artefacts.record import FlightRecord, read_flight
 from control_stack.cli.processes import Nodes
-from control_stack.record import FlightRecord, read_flight
 from control_stack.ros.client import FlightClient
 
 

@@ -14,8 +14,8 @@ import pytest
 from ros_stack import Stack
 from rosbags.highlevel import AnyReader
 
+from control_stack.artefacts.record import read_flight
 from control_stack.cli.processes import Nodes
-from control_stack.record import read_flight
 
 KEYS = {
     "position_rmse_m", "position_max_error_m", "landed_upright", "real_time_factor", "loop_period_p99_s",

@@ -12,7 +12,7 @@ from rclpy.parameter import Parameter
 from ros_stack import Stack, quiet
 from sensor_msgs.msg import JointState
 
-from control_stack.metrics import landing
+from control_stack.artefacts.metrics import landing
 from control_stack.ros import qos
 from control_stack.safety.events import Phase
 from control_stack.trajectories import Lissajous
@@ -64,7 +64,7 @@ def test_a_controller_that_raises_is_landed(stack: Stack, user: Path) -> None:
     stack.start_sim()
     stack.start_controller(controller=f"{user}:Fails")
     stack.client.wait_ready()
-    stack.client._alive = lambda: None  # its end is expected
+    stack.client.alive = lambda: None  # its end is expected
     stack.take_off()
     stack.until(lambda: stack.client.phase is Phase.DISARMED, "the landing")
     assert stack.nodes.wait("controller") != 0

@@ -16,9 +16,7 @@ from sim.factory import make_vehicle
 from sim.quadrotor import SimulatedQuadrotor
 
 Maker = Callable[..., SimulatedQuadrotor]
-needs_bullet = pytest.mark.skipif(
-    importlib.util.find_spec("pybullet") is None, reason="pybullet is not installed"
-)
+needs_bullet = pytest.mark.skipif(importlib.util.find_spec("pybullet") is None, reason="pybullet is not installed")
 
 
 @pytest.fixture(params=["analytic", pytest.param("bullet", marks=needs_bullet)])
@@ -57,12 +55,8 @@ def make() -> Iterator[Maker]:
 def airborne() -> Callable[..., QuadrotorState]:
     """airborne(position, velocity, quat, omega, rotor_speed) -> a state; at rest and level unless told."""
 
-    def state(
-        position=(0.0, 0.0, 2.0), velocity=(0.0,) * 3, quat=(0.0, 0.0, 0.0, 1.0), omega=(0.0,) * 3, rotors=0.0
-    ):
+    def state(position=(0.0, 0.0, 2.0), velocity=(0.0,) * 3, quat=(0.0, 0.0, 0.0, 1.0), omega=(0.0,) * 3, rotors=0.0):
         unit = np.array(quat) / np.linalg.norm(quat)
-        return QuadrotorState(
-            np.array(position), np.array(velocity), unit, np.array(omega), np.full(4, float(rotors))
-        )
+        return QuadrotorState(np.array(position), np.array(velocity), unit, np.array(omega), np.full(4, float(rotors)))
 
     return state

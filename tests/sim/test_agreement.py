@@ -37,12 +37,8 @@ def test_replayed_body_rates_end_at_the_same_place(make, airborne, vehicle):
     farthest = 0.0
     for k in range(4 * PERIODS):
         s = analytic.true_state()
-        x = tuple(
-            np.concatenate([s.position_w, s.velocity_w, s.quat_xyzw, s.omega_b, s.rotor_speed]).tolist()
-        )
-        rates, thrust, _, _ = analytic.loops.flat_command(
-            x, CORNERS[k // PERIODS], zero, zero, zero, 0.5, 0.0
-        )
+        x = tuple(np.concatenate([s.position_w, s.velocity_w, s.quat_xyzw, s.omega_b, s.rotor_speed]).tolist())
+        rates, thrust, _, _ = analytic.loops.flat_command(x, CORNERS[k // PERIODS], zero, zero, zero, 0.5, 0.0)
         for sim in (analytic, bullet):
             sim.send(RatesThrustCommand(np.array(rates), thrust))
             sim.step(0.01)

@@ -108,9 +108,7 @@ def test_wind_carries_a_falling_body_along(backend, make, airborne):
     rate = float(sim.parameters.drag[0]) / sim.parameters.mass
     expected = 5.0 * (1.0 - np.exp(-rate))
     # Bullet's Euler steps: off by half a step's worth.
-    assert sim.true_state().velocity_w[0] == pytest.approx(
-        expected, abs={"analytic": 1e-9, "bullet": 1e-3}[backend]
-    )
+    assert sim.true_state().velocity_w[0] == pytest.approx(expected, abs={"analytic": 1e-9, "bullet": 1e-3}[backend])
     np.testing.assert_array_equal(sim.wind_w, [5.0, 0.0, 0.0])
 
 

@@ -96,6 +96,4 @@ def test_disarming_in_flight_stops_the_motors(backend, make, airborne):
     assert np.all(sim.true_state().rotor_speed < 1e-4 * sim.parameters.hover_rotor_speed)
     sim.arm()
     sim.step(0.1)
-    assert np.all(sim.true_state().rotor_speed < 1e-4 * sim.parameters.hover_rotor_speed), (
-        "old command came back"
-    )
+    assert np.all(sim.true_state().rotor_speed < 1e-4 * sim.parameters.hover_rotor_speed), "old command came back"

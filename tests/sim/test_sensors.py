@@ -138,9 +138,7 @@ def test_bad_external_poses_are_refused_and_the_last_stays(make, backend, positi
     np.testing.assert_array_equal(sim.state().position_w, [1.0, 2.0, 3.0])
 
 
-@pytest.mark.parametrize(
-    "fields", [{"position_std": -1.0}, {"delay": np.nan}, {"dropout": 1.0}, {"rate_std": np.inf}]
-)
+@pytest.mark.parametrize("fields", [{"position_std": -1.0}, {"delay": np.nan}, {"dropout": 1.0}, {"rate_std": np.inf}])
 def test_impossible_sensors_are_refused(fields):
     with pytest.raises(InvalidInput):
         SensorConfig(**fields)

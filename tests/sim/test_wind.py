@@ -27,9 +27,7 @@ def test_statistics_by_hand():
     sigma, tau = gust_statistics(parse_wind("dryden:moderate"))
     shape = 0.177 + 0.000823 * 20.0
     np.testing.assert_allclose(sigma, np.array([3.0 / shape**0.4, 3.0 / shape**0.4, 3.0]) * KNOT)
-    np.testing.assert_allclose(
-        tau * 30.0 * KNOT, np.array([20.0 / shape**1.2, 20.0 / shape**1.2, 20.0]) * FOOT
-    )
+    np.testing.assert_allclose(tau * 30.0 * KNOT, np.array([20.0 / shape**1.2, 20.0 / shape**1.2, 20.0]) * FOOT)
     assert sigma[2] == pytest.approx(1.5433, abs=1e-4)
 
 
@@ -90,9 +88,7 @@ def test_u_blows_along_the_steady_wind():
 
 
 def test_seeds_reproduce_and_differ():
-    np.testing.assert_array_equal(
-        samples("dryden:severe", 50, 0.001, 5), samples("dryden:severe", 50, 0.001, 5)
-    )
+    np.testing.assert_array_equal(samples("dryden:severe", 50, 0.001, 5), samples("dryden:severe", 50, 0.001, 5))
     assert np.abs(samples("dryden:severe", 50, 0.001, 5) - samples("dryden:severe", 50, 0.001, 6)).min() > 0.0
 
 

@@ -22,9 +22,7 @@ def write(tmp_path):
 
 
 def test_passes_its_rows_smoothly(write, check):
-    path = load_csv(
-        write("# by hand\nt, x, y, z, yaw\n10,0,0,1,0\n\n11,1,0,1,0.5\n12,1,1,1,1\n13.5,0,1,1,1.5\n")
-    )
+    path = load_csv(write("# by hand\nt, x, y, z, yaw\n10,0,0,1,0\n\n11,1,0,1,0.5\n12,1,1,1,1\n13.5,0,1,1,1.5\n"))
     assert path.duration == pytest.approx(3.5)
     np.testing.assert_allclose(path(1.0).position_w, [1, 0, 1], atol=1e-12)
     assert path(2.0).yaw == pytest.approx(1.0)

@@ -14,9 +14,7 @@ EIGHT = Lissajous(lap=4.0, laps=1, ramp=2.0, yaw=0.4)
 
 
 def worst(a, b, name: str, t0: float = 0.0, t1: float = EIGHT.duration) -> float:
-    return max(
-        float(np.abs(getattr(a(t), name) - getattr(b(t), name)).max()) for t in np.linspace(t0, t1, 997)
-    )
+    return max(float(np.abs(getattr(a(t), name) - getattr(b(t), name)).max()) for t in np.linspace(t0, t1, 997))
 
 
 def test_round_trip_of_position_velocity_and_acceleration():
@@ -30,9 +28,7 @@ def test_round_trip_of_position_velocity_and_acceleration():
 
 def test_round_trip_error_falls_with_the_sixth_power_of_the_step():
     path = MinimumSnap([[0, 0, 1], [1, 1, 1], [2, 0, 2]], segment_times=[2.0, 2.0])
-    coarse, fine = (
-        worst(SampledTrajectory(*sample(path, rate)), path, "position_w", 0.0, 4.0) for rate in (4.0, 8.0)
-    )
+    coarse, fine = (worst(SampledTrajectory(*sample(path, rate)), path, "position_w", 0.0, 4.0) for rate in (4.0, 8.0))
     assert coarse / fine > 0.8 * 2.0**6
 
 
@@ -40,8 +36,7 @@ def test_a_quintic_is_reproduced_exactly():
     times = np.array([0.0, 0.7, 1.0, 2.5])
     p = np.polynomial.Polynomial([0.3, -1.0, 0.5, 0.2, -0.3, 0.05])
     stack = [
-        np.repeat(p.deriv(d)(times)[:, None], 3, axis=1) if d else np.repeat(p(times)[:, None], 3, 1)
-        for d in (0, 1, 2)
+        np.repeat(p.deriv(d)(times)[:, None], 3, axis=1) if d else np.repeat(p(times)[:, None], 3, 1) for d in (0, 1, 2)
     ]
     path = SampledTrajectory(times, *stack)
     for t in np.linspace(0.0, 2.5, 31):
@@ -70,9 +65,7 @@ def test_filled_in_accelerations_give_the_least_jerk():
         half = 0.5 * np.diff(times)
         total = 0.0
         for t0, h in zip(times[:-1], half, strict=True):
-            total += sum(
-                h * w * (path(t0 + h * (1 + n)).jerk_w ** 2).sum() for n, w in zip(node, weight, strict=True)
-            )
+            total += sum(h * w * (path(t0 + h * (1 + n)).jerk_w ** 2).sum() for n, w in zip(node, weight, strict=True))
         return total
 
     best = SampledTrajectory(times, p, v)

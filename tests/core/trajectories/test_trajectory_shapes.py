@@ -103,9 +103,7 @@ def test_connect_meets_both_ends_in_motion(check):
     check.derivatives(path, 0.0, path.duration, tolerance=1e-4)
     for reference, t in ((start, 0.0), (end, path.duration)):
         for name in ("position_w", "velocity_w", "acceleration_w", "jerk_w"):
-            np.testing.assert_allclose(
-                getattr(path(t), name), getattr(reference, name), atol=1e-9, err_msg=name
-            )
+            np.testing.assert_allclose(getattr(path(t), name), getattr(reference, name), atol=1e-9, err_msg=name)
 
 
 def test_connect_stops_from_motion_within_its_limits():
@@ -119,6 +117,4 @@ def test_connect_between_rests_is_goto():
     path = connect(a, b, 1.0, 2.0)
     goto = GoTo(a.position_w, b.position_w, 0.0, 1.0, 1.0, 2.0)
     for u in np.linspace(0, 1, 11):
-        np.testing.assert_allclose(
-            path(u * path.duration).position_w, goto(u * goto.duration).position_w, atol=1e-9
-        )
+        np.testing.assert_allclose(path(u * path.duration).position_w, goto(u * goto.duration).position_w, atol=1e-9)

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from control_stack.algebra import rotate, yaw_of
+from control_stack.artefacts.log import FlightLog, typestore
 from control_stack.errors import InputRejected, InvalidInput, MissingDependency
 from control_stack.laws.cascade import command_columns
-from control_stack.log import FlightLog, typestore
 from control_stack.ros_layout import COMMAND_TOPIC, EVENT_PREFIX, SLOTS, command_from_fields
 from control_stack.safety.events import Event, Phase, Severity
 from control_stack.types import Array, CommandLevel
@@ -213,9 +213,7 @@ class _Streams:
         velocity_w = rotate(q, _xyz(twist.linear))
         stamp = (m.header.stamp.sec * 1_000_000_000 + m.header.stamp.nanosec) * 1e-9  # rounds as log times do
         valid = float(m.pose.covariance[0] != -1.0)
-        self._rows["state"].append(
-            (stamp, *_xyz(pose.position), *velocity_w, *q, *_xyz(twist.angular), valid)
-        )
+        self._rows["state"].append((stamp, *_xyz(pose.position), *velocity_w, *q, *_xyz(twist.angular), valid))
 
     def _command(self, t: float, m: Any) -> None:
         try:
@@ -234,9 +232,7 @@ class _Streams:
         self._rows["rotor"].append((t, *(float(by_name[name]) for name in names)))
 
     def _reference(self, t: float, m: Any) -> None:
-        if len(m.points) != 1 or not (
-            m.points[0].transforms and m.points[0].velocities and m.points[0].accelerations
-        ):
+        if len(m.points) != 1 or not (m.points[0].transforms and m.points[0].velocities and m.points[0].accelerations):
             self.skipped += 1
             return
         point = m.points[0]

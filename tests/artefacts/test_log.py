@@ -18,10 +18,10 @@ from mcap_ros2.decoder import DecoderFactory
 from rosbags.highlevel import AnyReader
 
 import control_stack
+from control_stack.artefacts.log import FlightLog, typestore
+from control_stack.artefacts.record import read_flight, recover_flight
 from control_stack.errors import ControlStackError, InvalidInput
 from control_stack.laws.cascade import command_columns
-from control_stack.log import FlightLog, typestore
-from control_stack.record import read_flight, recover_flight
 from control_stack.safety.events import Phase, Severity
 from control_stack.types import (
     AttitudeThrustCommand,
@@ -97,15 +97,11 @@ def test_states_and_references_read_back(tmp_path_factory, seed, t, valid):
 
 def test_the_twist_is_in_the_body_frame(tmp_path):
     path = tmp_path / "flight.mcap"
-    moving_north = QuadrotorState(
-        np.zeros(3), np.array([0.0, 2.0, 0.5]), QUARTER_TURN, np.array([0.1, 0.2, 0.3])
-    )
+    moving_north = QuadrotorState(np.zeros(3), np.array([0.0, 2.0, 0.5]), QUARTER_TURN, np.array([0.1, 0.2, 0.3]))
     with FlightLog(path) as log:
         log.state("/odom", 0.0, moving_north)
     with path.open("rb") as file:
-        (_, _, _, message), *_ = make_reader(
-            file, decoder_factories=[DecoderFactory()]
-        ).iter_decoded_messages()
+        (_, _, _, message), *_ = make_reader(file, decoder_factories=[DecoderFactory()]).iter_decoded_messages()
     assert (message.header.frame_id, message.child_frame_id) == ("odom", "base_link")
     forward = message.twist.twist.linear
     np.testing.assert_allclose([forward.x, forward.y, forward.z], [2.0, 0.0, 0.5], atol=1e-12)
@@ -248,7 +244,7 @@ def test_an_exception_in_flight_leaves_a_complete_log(tmp_path):
 KILLED = """
 import os, signal, sys
 import numpy as np
-from control_stack.log import FlightLog
+from control_stack.artefacts.log import FlightLog
 from control_stack.types import QuadrotorState
 log = FlightLog(sys.argv[1])
 for k in range(550):
@@ -328,9 +324,7 @@ def test_messages_that_make_no_sense_are_counted_and_skipped(tmp_path):
         log.write("/reference", "trajectory_msgs/msg/MultiDOFJointTrajectory", 0.4, empty)
     record = read_flight(path)
     assert record.skipped == 4
-    assert (
-        len(record.t) == 1 and not record.commands and not len(record.reference_t) and not len(record.rotor_t)
-    )
+    assert len(record.t) == 1 and not record.commands and not len(record.reference_t) and not len(record.rotor_t)
 
 
 def test_periodic_diagnostics_are_not_events(tmp_path):

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from control_stack.artefacts.metrics import interpolated_at, tilt, tracking_metrics
+from control_stack.artefacts.record import FlightRecord
 from control_stack.errors import InvalidInput, MissingDependency
-from control_stack.metrics import interpolated_at, tilt, tracking_metrics
-from control_stack.record import FlightRecord
 from control_stack.safety.events import Phase, Severity
 from control_stack.types import Array, CommandLevel
 
@@ -88,7 +88,9 @@ def flight_picture(
     _draw_height(height, record)
     _draw_rotors(rotors, record, rotor_limits)
     _name_phases(error, record)
-    error.set_xlim(record.t[0], record.t[-1])
+    # Waiting on the ground before the first event says nothing.
+    began = record.events[0].t - 1.0 if record.events else -np.inf
+    error.set_xlim(max(record.t[0], began), record.t[-1])
     rotors.set_xlabel("time [s]", fontsize=11, color=_INK)
     error.tick_params(labelbottom=False)
     height.tick_params(labelbottom=False)
@@ -184,16 +186,12 @@ def _draw_path(axes: Any, record: FlightRecord) -> None:
     flown = record.position_w
     wanted = record.reference_position
     flight = record.interval(Phase.FLYING)
-    if flight is not None and len(
-        wanted
-    ):  # before take-over and while landing the reference is the vehicle itself
+    if flight is not None and len(wanted):  # before take-over and while landing the reference is the vehicle itself
         wanted = wanted[(record.reference_t >= flight[0]) & (record.reference_t < flight[1])]
     ground = min(0.0, float(np.nanmin(flown[:, 2])))
     axes.plot(flown[:, 0], flown[:, 1], np.full(len(flown), ground), color="#C9CED4", linewidth=1.4)
     if len(wanted):
-        axes.plot(
-            *wanted.T, color=_ORANGE, linewidth=4.5, alpha=0.75, label="reference", solid_capstyle="round"
-        )
+        axes.plot(*wanted.T, color=_ORANGE, linewidth=4.5, alpha=0.75, label="reference", solid_capstyle="round")
     axes.plot(*flown.T, color=_BLUE, linewidth=1.5, label="flown")
     axes.plot(*flown[:1].T, "o", color=_GREEN, markersize=8, label="start")
     axes.plot(*flown[-1:].T, "s", color=_RED, markersize=7, label="end")

@@ -18,9 +18,9 @@ import numpy as np
 import pytest
 import yaml
 
-from control_stack import runs
+from control_stack.artefacts import runs
+from control_stack.artefacts.runs import RunFolder, git_revision, machine, plain, versions, write_json
 from control_stack.errors import InvalidInput
-from control_stack.runs import RunFolder, git_revision, machine, plain, versions, write_json
 from control_stack.types import CommandLevel
 
 
@@ -182,14 +182,12 @@ def test_revision_ignores_git_variables_of_the_caller_and_never_raises(repositor
 
 def test_versions_come_without_importing_anything_heavy():
     code = (
-        "import sys, json; from control_stack.runs import provenance; p = provenance();"
+        "import sys, json; from control_stack.artefacts.runs import provenance; p = provenance();"
         "heavy = {'torch', 'casadi', 'pybullet', 'matplotlib'} & set(sys.modules);"
         "print(json.dumps([p['versions'], sorted(heavy)]))"
     )
     environment = {**os.environ, "PYTHONPATH": str(Path(runs.__file__).resolve().parents[1])}
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment
-    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
     found, imported = json.loads(done.stdout)
     assert imported == []
     assert found["python"] == platform.python_version()

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from control_stack.artefacts.metrics import interpolated_at, landing, period_statistics, tilt, tracking_metrics
 from control_stack.errors import InvalidInput
-from control_stack.metrics import interpolated_at, landing, period_statistics, tilt, tracking_metrics
 
 T = np.linspace(0.0, 10.0, 1001)
 UPRIGHT = np.tile([0.0, 0.0, 0.0, 1.0], (len(T), 1))

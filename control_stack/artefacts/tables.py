@@ -10,8 +10,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
+from control_stack.artefacts.runs import provenance, write_json
 from control_stack.errors import InvalidInput
-from control_stack.runs import provenance, write_json
 
 _COMPARE: dict[str, Callable[[float, float], bool]] = {
     ">=": lambda a, b: a >= b,

@@ -105,9 +105,7 @@ def landing(
     Raises:
         InvalidInput: No samples.
     """
-    times, place, velocity, quat = (
-        np.asarray(a, dtype=float) for a in (t, position_w, velocity_w, quat_xyzw)
-    )
+    times, place, velocity, quat = (np.asarray(a, dtype=float) for a in (t, position_w, velocity_w, quat_xyzw))
     if not len(times):
         raise InvalidInput("a flight without samples has no landing")
     height = place[:, 2] - (float(place[0, 2]) if rest_height is None else rest_height)
@@ -122,7 +120,5 @@ def landing(
 def period_statistics(stamps: ArrayLike) -> dict[str, float]:
     """p50, p99 and longest time between successive stamps (n,), s; NaN for fewer than two."""
     periods = np.diff(np.asarray(stamps, dtype=float))
-    p50, p99, longest = (
-        np.percentile(periods, [50.0, 99.0, 100.0]) if len(periods) else np.full(3, np.nan)
-    ).tolist()
+    p50, p99, longest = (np.percentile(periods, [50.0, 99.0, 100.0]) if len(periods) else np.full(3, np.nan)).tolist()
     return {"period_p50_s": p50, "period_p99_s": p99, "period_max_s": longest}

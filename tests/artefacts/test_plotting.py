@@ -12,14 +12,14 @@ import pytest
 from PIL import Image
 
 import control_stack
+from control_stack.artefacts.log import FlightLog
+from control_stack.artefacts.metrics import interpolated_at, landing, tracking_metrics
+from control_stack.artefacts.plotting import flight_picture
+from control_stack.artefacts.record import FlightRecord, read_flight
 from control_stack.errors import InvalidInput
 from control_stack.laws.cascade import InnerLoops, command_columns
-from control_stack.log import FlightLog
-from control_stack.metrics import interpolated_at, landing, tracking_metrics
-from control_stack.plotting import flight_picture
 from control_stack.quadrotor.parameters import load_vehicle
 from control_stack.quadrotor.symbolic import closed_loop_function
-from control_stack.record import FlightRecord, read_flight
 from control_stack.safety.events import Event, Phase, Severity
 from control_stack.types import CommandLevel, PositionCommand, QuadrotorState, Reference
 
@@ -94,9 +94,7 @@ def test_the_synthetic_flight_is_plausible(flight):
 
 
 def test_a_picture_of_its_promised_size(flight, tmp_path):
-    path = flight_picture(
-        flight, tmp_path / "flight.png", "Crazyflie", subtitle="eight", rotor_limits=(0.0, 2500.9)
-    )
+    path = flight_picture(flight, tmp_path / "flight.png", "Crazyflie", subtitle="eight", rotor_limits=(0.0, 2500.9))
     with Image.open(path) as image:
         assert image.format == "PNG" and image.size == (1400, 900)
     assert path.stat().st_size < 250_000
@@ -162,8 +160,8 @@ def test_no_global_state_of_matplotlib_is_touched(flight, tmp_path):
 
 def test_matplotlib_is_imported_only_to_draw_and_pyplot_never(tmp_path):
     code = (
-        "import sys, numpy as np; from control_stack.plotting import flight_picture;"
-        "from control_stack.record import FlightRecord;"
+        "import sys, numpy as np; from control_stack.artefacts.plotting import flight_picture;"
+        "from control_stack.artefacts.record import FlightRecord;"
         "assert 'matplotlib' not in sys.modules;"
         "r = FlightRecord(t=np.arange(2.0), position_w=np.eye(3)[:2], quat_xyzw=np.eye(4)[[3, 3]]);"
         "flight_picture(r, sys.argv[1], 'a');"

@@ -125,9 +125,7 @@ def _revision_at(folder: Path) -> str:
 
     def git(*arguments: str) -> str:
         command = ["git", "-C", str(folder), *arguments]
-        done = subprocess.run(
-            command, capture_output=True, text=True, timeout=5.0, check=True, env=environment
-        )
+        done = subprocess.run(command, capture_output=True, text=True, timeout=5.0, check=True, env=environment)
         return done.stdout.strip()
 
     try:

@@ -108,9 +108,7 @@ class FlightLog:
         """
         if self._closed:
             raise ControlStackError(f"the flight log {self.path.name} is closed")
-        topic = (
-            topic if topic.startswith("/") else f"/{topic}"
-        )  # rosbag2 and Foxglove know absolute names only
+        topic = topic if topic.startswith("/") else f"/{topic}"  # rosbag2 and Foxglove know absolute names only
         channel, known_type = self._channels.get(topic) or self._open_channel(topic, msgtype)
         if known_type != msgtype:
             raise InvalidInput(f"topic {topic} holds {known_type}, not {msgtype}")
@@ -139,9 +137,7 @@ class FlightLog:
                 ),
                 _KNOWN if state.valid else _UNKNOWN,
             ),
-            types["geometry_msgs/msg/TwistWithCovariance"](
-                self._twist(velocity_b, state.omega_b.tolist()), _KNOWN
-            ),
+            types["geometry_msgs/msg/TwistWithCovariance"](self._twist(velocity_b, state.omega_b.tolist()), _KNOWN),
         )
         self.write(topic, "nav_msgs/msg/Odometry", t, message)
 
@@ -188,23 +184,17 @@ class FlightLog:
         )
         self.write(topic, "geometry_msgs/msg/Vector3Stamped", t, message)
 
-    def event(
-        self, t: float, level: int, name: str, message: str, values: Mapping[str, str] | None = None
-    ) -> None:
+    def event(self, t: float, level: int, name: str, message: str, values: Mapping[str, str] | None = None) -> None:
         """An event of the safety layer (level 0 ok, 1 warning, 2 error) on /diagnostics."""
         types = self._types
         pairs = [types["diagnostic_msgs/msg/KeyValue"](str(k), str(v)) for k, v in (values or {}).items()]
-        status = types["diagnostic_msgs/msg/DiagnosticStatus"](
-            int(level), EVENT_PREFIX + name, message, "", pairs
-        )
+        status = types["diagnostic_msgs/msg/DiagnosticStatus"](int(level), EVENT_PREFIX + name, message, "", pairs)
         array = types["diagnostic_msgs/msg/DiagnosticArray"](self._header(t, ""), [status])
         self.write("/diagnostics", "diagnostic_msgs/msg/DiagnosticArray", t, array)
 
     def clock(self, t: float) -> None:
         """The vehicle's clock."""
-        self.write(
-            "/clock", "rosgraph_msgs/msg/Clock", t, self._types["rosgraph_msgs/msg/Clock"](self._time(t))
-        )
+        self.write("/clock", "rosgraph_msgs/msg/Clock", t, self._types["rosgraph_msgs/msg/Clock"](self._time(t)))
 
     def _open_channel(self, topic: str, msgtype: str) -> tuple[int, str]:
         if msgtype not in self._types:

@@ -8,8 +8,8 @@ import math
 
 import pytest
 
+from control_stack.artefacts.tables import BenchRow, bench_report, number, table
 from control_stack.errors import InvalidInput
-from control_stack.tables import BenchRow, bench_report, number, table
 
 
 @pytest.mark.parametrize(
@@ -34,9 +34,7 @@ def test_numbers_have_four_digits(value, text):
 
 
 def test_columns_line_up_numbers_right_words_left():
-    lines = table(
-        [["rmse", 0.05, "m"], ["landed upright", 12.0, ""]], ["figure", "value", "unit"]
-    ).splitlines()
+    lines = table([["rmse", 0.05, "m"], ["landed upright", 12.0, ""]], ["figure", "value", "unit"]).splitlines()
     assert lines[0] == "figure            value  unit"
     assert lines[1] == "--------------  -------  ----"
     assert lines[2] == "rmse            0.05000  m"
