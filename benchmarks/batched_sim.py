@@ -98,7 +98,8 @@ def _torch_rows(vehicle: QuadrotorParameters, seed: int, repeats: int, peer: flo
         on_cpu = device == "cpu"
         name = f"torch float32 batch {batch}, {f'CPU threads {threads}' if on_cpu else device},"
         times = _time(partial(_step, model, u), x, repeats, finish)
-        rows += _rows(f"{name} eager", batch, times, None, peer if on_cpu else None)
+        target = TARGET if on_cpu and threads == 2 else None
+        rows += _rows(f"{name} eager", batch, times, target, peer if on_cpu else None)
         fast = model.compiled()
         start = time.perf_counter()
         with warnings.catch_warnings(record=True) as caught:
@@ -108,13 +109,7 @@ def _torch_rows(vehicle: QuadrotorParameters, seed: int, repeats: int, peer: flo
         compiled = "compiled (failed: eager)" if caught else "compiled"
         rows.append(BenchRow(f"{name} {compiled}", "first_call", time.perf_counter() - start, "s"))
         times = _time(partial(_step, fast, u), x, repeats, finish)
-        rows += _rows(
-            f"{name} {compiled}",
-            batch,
-            times,
-            TARGET if threads == 1 and on_cpu else None,
-            peer if on_cpu else None,
-        )
+        rows += _rows(f"{name} {compiled}", batch, times, target, peer if on_cpu else None)
     return rows
 
 

@@ -74,6 +74,11 @@ class SimNode(VehicleNode):
         self._timers = [self.create_timer(period, self._watch if self._lockstep else self._real_time, clock=steady)]
         return super().on_activate(state)
 
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Forgets the world; a new one starts at time 0."""
+        self._ticks = self._missed = 0
+        return super().on_cleanup(state)
+
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Stops time."""
         for timer in self._timers:

@@ -109,9 +109,10 @@ def run(options: argparse.Namespace) -> int:
     """Flies and reports; returns the exit code."""
     config, parameters = resolve(options)
     if config.ros:
-        from control_stack.cli.fly_ros import check_alone, fly_ros
+        from control_stack.cli.fly_ros import fly_ros
+        from control_stack.ros.exclusive import claim
 
-        check_alone(config.namespace)
+        claim(config.namespace).close()  # before a run folder is made; the sim node claims it for the flight
         return _fly(options.out, config, parameters, partial(fly_ros, config))
     from control_stack.cli.fly_in_process import InProcess
 

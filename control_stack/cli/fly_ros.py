@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from control_stack.cli.flight import FlyConfig, Outcome, ProgressBar
 from control_stack.cli.processes import Nodes
-from control_stack.errors import FlightAborted, InvalidInput
+from control_stack.errors import FlightAborted
 from control_stack.protocols import Trajectory
 from control_stack.safety.events import AIRBORNE
 from control_stack.types import QuadrotorState
@@ -49,22 +49,6 @@ def controller_parameters(config: FlyConfig) -> dict[str, Any]:
         "real_time_factor": float(config.real_time_factor or 1.0),
         "control_rate": config.control_rate,
     }
-
-
-def check_alone(namespace: str) -> None:
-    """Raises InvalidInput when another vehicle node is up in this ROS domain and namespace."""
-    from control_stack.ros.client import FlightClient
-
-    client = FlightClient(namespace)
-    try:
-        others = client.others()
-    finally:
-        client.close()
-    if others:
-        raise InvalidInput(
-            f"a vehicle node ({others[0]}) is already running in this ROS domain and namespace: "
-            "stop it, or set another ROS_DOMAIN_ID or --namespace"
-        )
 
 
 def fly_ros(

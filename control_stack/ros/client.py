@@ -57,13 +57,6 @@ class FlightClient:
         """The vehicle's time, s."""
         return self.state.stamp if self.state is not None else 0.0
 
-    def others(self, settle: float = 0.7) -> list[str]:
-        """Nodes that already publish a phase here: another stack in the same domain and namespace."""
-        until = time.monotonic() + settle
-        while time.monotonic() < until:
-            self._executor.spin_once(timeout_sec=0.05)
-        return [info.node_name for info in self._node.get_publishers_info_by_topic("phase")]
-
     def status(self, node: str) -> dict[str, str]:
         """Newest key values that a node of this vehicle told on /diagnostics."""
         namespace = self._node.get_namespace().rstrip("/")

@@ -15,6 +15,7 @@ from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PoseStamped
 from nav_msgs.msg import Odometry
 from rclpy.event_handler import SubscriptionEventCallbacks
+from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
 from sensor_msgs.msg import JointState
 from std_msgs.msg import String
 from std_srvs.srv import SetBool, Trigger
@@ -28,6 +29,7 @@ from control_stack.flight.vehicle_side import VehicleSide
 from control_stack.protocols import Vehicle
 from control_stack.quadrotor.parameters import QuadrotorParameters
 from control_stack.ros import messages, qos
+from control_stack.ros.exclusive import claim
 from control_stack.ros.lifecycle import ManagedNode
 from control_stack.ros.parameters import Declared
 from control_stack.ros_layout import COMMAND_TOPIC
@@ -59,6 +61,7 @@ class VehicleNode(ManagedNode):
         self._phase = ""
         self._diagnosed = -1.0
         self._inputs: list[Any] = []
+        self._own = {*self.publishers, *self.services}  # what rclpy itself opened
 
     def now(self) -> float:
         """Time on the vehicle's clock, s."""
@@ -80,6 +83,7 @@ class VehicleNode(ManagedNode):
             climb_speed=self.parameter("climb_speed"),
             land_speed=self.parameter("land_speed"),
         )
+        self._claimed = claim(self.get_namespace())
         vehicle.connect()
         self.side = VehicleSide(vehicle, parameters, safety)
         self.side.on_event = self._on_event
@@ -142,9 +146,21 @@ class VehicleNode(ManagedNode):
             **{k: str(v) for k, v in side.rejections.counts.items()},
         }
 
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Lets go of the vehicle, the log and the surface; configure builds them anew."""
+        self.finish()
+        for publisher in set(self.publishers) - self._own:
+            self.destroy_publisher(publisher)
+        for service in set(self.services) - self._own:
+            self.destroy_service(service)
+        self.side, self._phase, self._diagnosed = None, "", -1.0
+        self._claimed.close()
+        return super().on_cleanup(state)
+
     def finish(self) -> None:
         """Closes the log and the vehicle."""
         self.recorder.close()
+        self.recorder = Recorder(None)
         if self.side is not None:
             self.side.vehicle.close()
 

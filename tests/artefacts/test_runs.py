@@ -186,7 +186,7 @@ def test_versions_come_without_importing_anything_heavy():
         "heavy = {'torch', 'casadi', 'pybullet', 'matplotlib'} & set(sys.modules);"
         "print(json.dumps([p['versions'], sorted(heavy)]))"
     )
-    environment = {**os.environ, "PYTHONPATH": str(Path(runs.__file__).resolve().parents[1])}
+    environment = {**os.environ, "PYTHONPATH": str(Path(runs.__file__).resolve().parents[2])}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
     found, imported = json.loads(done.stdout)
     assert imported == []

@@ -68,6 +68,25 @@ def test_interrupted_flight_lands_first(tmp_path: Path, domain: str) -> None:
     assert json.loads((out / "summary.json").read_text())["landed_upright"]
 
 
+def test_controller_that_raises_is_landed_and_reported(tmp_path: Path, domain: str) -> None:
+    mine = tmp_path / "mine.py"
+    mine.write_text(
+        "from controllers.geometric import GeometricController\n"
+        "class Fails(GeometricController):\n"
+        "    def __call__(self, t, state, reference):\n"
+        "        if state.position_w[2] > 0.9 and abs(state.position_w[0]) > 0.2:\n"
+        "            raise RuntimeError('out of ideas')\n"
+        "        return super().__call__(t, state, reference)\n"
+    )
+    out = tmp_path / "run"
+    process = start(out, domain, "--controller", f"{mine}:Fails")
+    _, errors = process.communicate(timeout=90)
+    assert process.returncode == 1 and "Traceback" not in errors
+    assert "failed: RuntimeError: out of ideas (mine.py, line 5)" in errors.strip().splitlines()[-1]
+    summary = json.loads((out / "summary.json").read_text())
+    assert summary["landed_upright"] and not summary["completed"] and "out of ideas" in summary["aborted"]
+
+
 def test_sim_node_killed_in_flight_aborts_with_one_line(tmp_path: Path, domain: str) -> None:
     out = tmp_path / "run"
     process = start(out, domain)

@@ -19,6 +19,7 @@ from trajectory_msgs.msg import MultiDOFJointTrajectory, MultiDOFJointTrajectory
 
 from control_stack.errors import FlightAborted
 from control_stack.ros import messages, qos
+from control_stack.ros.exclusive import claim
 from control_stack.safety.events import Phase
 
 
@@ -256,6 +257,27 @@ def test_lifecycle_by_hand_and_deactivation_in_flight(stack: Stack) -> None:
     stack.until(lambda: stack.client.phase is Phase.DISARMED, "landing after deactivation")
 
 
+def test_the_vehicle_can_be_cleaned_up_and_configured_again(stack: Stack) -> None:
+    stack.start(sim={"log_path": ""})
+    stack.take_off()
+
+    def change(transition: int) -> bool:
+        request = ChangeState.Request(transition=Transition(id=transition))
+        return call(stack, ChangeState, "sim/change_state", request).success
+
+    for transition in (
+        Transition.TRANSITION_DEACTIVATE,
+        Transition.TRANSITION_CLEANUP,
+        Transition.TRANSITION_CONFIGURE,
+        Transition.TRANSITION_ACTIVATE,
+    ):
+        assert change(transition)
+    stack.client.wait_ready()
+    assert stack.client.state.position_w[2] < 0.02
+    stack.take_off()
+    assert stack.node.count_publishers("odom") == 1
+
+
 @pytest.mark.parametrize(
     ("module", "node", "parameters", "message"),
     [
@@ -278,6 +300,13 @@ def test_bad_parameters_end_a_node_with_one_line(
     assert message in stack.nodes.last_line(node)
 
 
-def test_two_stacks_do_not_share_a_domain(stack: Stack) -> None:
+def test_two_vehicles_do_not_share_a_namespace(stack: Stack) -> None:
     stack.start()
-    assert "sim" in stack.client.others()
+    stack.nodes.start("sim.node", "second", {})
+    assert stack.nodes.wait("second") == 2
+    assert "a vehicle node is already running in ROS domain" in stack.nodes.last_line("second")
+    # Elsewhere there is room, and when the first is gone there is room again.
+    with claim("elsewhere"):
+        pass
+    stack.nodes.stop()
+    claim("").close()
