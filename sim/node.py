@@ -138,13 +138,14 @@ class SimNode(VehicleNode):
 
     def diagnostics(self) -> dict[str, str]:
         """Adds time and lockstep."""
-        own = {"time_s": f"{self.now():.3f}", "lockstep": str(self._lockstep and not self._free)}
+        own = {"lockstep": str(self._lockstep and not self._free)}
         return {**super().diagnostics(), **own, "missed_periods": str(self._missed)}
 
     def _begin_period(self) -> None:
         state, self._truth = self._side().observe(), self._vehicle.true_state()
         self._open, self._opened_at, self._pending = True, time.monotonic(), state.stamp
-        self._clock.publish(ClockMessage(clock=messages.to_time(self.now())))
+        if self._clock.get_subscription_count():
+            self._clock.publish(ClockMessage(clock=messages.to_time(self.now())))
         self.publish_state(state)
 
     def _end_period(self, waited: float) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import rclpy
@@ -44,7 +45,9 @@ class FlightClient:
         self.phase: Phase | None = None
         self.state: QuadrotorState | None = None
         self._node.create_subscription(String, "phase", self._on_phase, qos.LATCHED)
-        self._node.create_subscription(Odometry, "odom", self._on_state, qos.SENSOR)
+        self._odom: Any = None
+        self._time = 0.0
+        self.watch_state(True)
         self._node.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, qos.EVENTS)
         self._status: dict[str, dict[str, str]] = {}
         self._trajectory = self._node.create_publisher(MultiDOFJointTrajectory, "command_trajectory", qos.PUBLISH)
@@ -54,8 +57,16 @@ class FlightClient:
 
     @property
     def t(self) -> float:
-        """The vehicle's time, s."""
-        return self.state.stamp if self.state is not None else 0.0
+        """The vehicle's time, s: of its newest state or status."""
+        return self._time
+
+    def watch_state(self, wanted: bool) -> None:
+        """Whether ``state`` is kept up to date; in flight a third reader of every state only slows lockstep."""
+        if wanted and self._odom is None:
+            self._odom = self._node.create_subscription(Odometry, "odom", self._on_state, qos.SENSOR)
+        elif not wanted and self._odom is not None:
+            self._node.destroy_subscription(self._odom)
+            self._odom = None
 
     def status(self, node: str) -> dict[str, str]:
         """Newest key values that a node of this vehicle told on /diagnostics."""
@@ -64,7 +75,8 @@ class FlightClient:
 
     def wait_ready(self) -> None:
         """Until states arrive and a controller listens for trajectories."""
-        self.state = None  # of an earlier vehicle, perhaps
+        self.state, self._time = None, 0.0  # of an earlier vehicle, perhaps
+        self.watch_state(True)
         self._wait(
             lambda: self.state is not None and self._trajectory.get_subscription_count() > 0,
             _START_TIMEOUT,
@@ -91,6 +103,7 @@ class FlightClient:
         trajectory = make_trajectory(self.state)
         self._trajectory.publish(messages.trajectory_message(trajectory))
         self._trajectory.wait_for_all_acked()
+        self.watch_state(False)
         self.call("arm", True)
         self.call("takeoff")
         self._until(lambda: self.phase not in (Phase.ARMED, Phase.TAKEOFF, Phase.DISARMED), progress)
@@ -133,13 +146,15 @@ class FlightClient:
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
         for status in message.status:
-            self._status[status.name] = {pair.key: pair.value for pair in status.values}
+            values = {pair.key: pair.value for pair in status.values}
+            self._status[status.name] = values
+            if "time_s" in values and status.name.rpartition("/")[0] == self._node.get_namespace().rstrip("/"):
+                self._time = max(self._time, float(values["time_s"]))
 
     def _on_phase(self, message: String) -> None:
         self.phase = Phase(message.data)
 
     def _on_state(self, message: Odometry) -> None:
-        try:
+        with suppress(InputRejected):  # the vehicle's own diagnostics count it
             self.state = messages.state_from_odometry(message)
-        except InputRejected:
-            return  # the vehicle's own diagnostics count it
+            self._time = self.state.stamp

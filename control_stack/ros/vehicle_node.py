@@ -126,7 +126,7 @@ class VehicleNode(ManagedNode):
             self._phase = side.phase.value
             self._phase_out.publish(String(data=self._phase))
             self._phase_out.wait_for_all_acked()
-        if state.rotor_speed is not None:
+        if state.rotor_speed is not None and self._joints.get_subscription_count():
             self._joints.publish(messages.rotor_states(state.rotor_speed, stamp))
         odometry = messages.odometry(state)
         self._odom.publish(odometry)
@@ -141,6 +141,7 @@ class VehicleNode(ManagedNode):
         side = self._side()
         age = self.now() - side.state.stamp
         return {
+            "time_s": f"{self.now():.3f}",
             "phase": side.phase.value,
             "state_age_s": f"{age:.4f}",
             **{k: str(v) for k, v in side.rejections.counts.items()},

@@ -61,7 +61,7 @@ def assert_landed(stack: Stack) -> list[str]:
 
 
 def test_a_controller_that_raises_is_landed(stack: Stack, user: Path) -> None:
-    stack.start_sim()
+    stack.start_sim(real_time_factor=8.0)
     stack.start_controller(controller=f"{user}:Fails")
     stack.client.wait_ready()
     stack.client.alive = lambda: None  # its end is expected
@@ -101,7 +101,7 @@ def test_silence_is_waited_for_and_then_landed(stack: Stack) -> None:
 
     publisher = stack.node.create_publisher(JointState, "actuators/command", qos.COMMAND)
     stack.node.create_subscription(Odometry, "odom", answer, qos.PUBLISH)
-    stack.start_sim(lockstep_timeout=0.5)
+    stack.start_sim(lockstep_timeout=0.5, real_time_factor=8.0)
     stack.until(lambda: stack.client.state is not None, "the first state")
     stack.take_off()
     silent.append(True)
@@ -128,6 +128,7 @@ def test_the_next_flight_does_not_go_back_to_the_last(stack: Stack) -> None:
         return Lissajous(state.position_w + np.array([0.0, 0.0, 1.0]), size=(0.4, 0.2), laps=1, lap=3.0, ramp=1.0)
 
     stack.client.fly(away, quiet)
+    stack.client.watch_state(True)
     stack.client.call("arm", True)
     stack.client.call("takeoff")
     stack.until(lambda: stack.client.phase is Phase.FLYING, "the second flight")

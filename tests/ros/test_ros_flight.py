@@ -69,7 +69,7 @@ def test_lockstep_flights_do_not_depend_on_the_wall_clock(stack: Stack, tmp_path
 
 
 def test_killed_controller_ends_in_a_landing(stack: Stack) -> None:
-    stack.start()
+    stack.start(sim={"real_time_factor": 8.0})  # of the time that runs on without a controller
     stack.take_off()
     stack.spin_for(0.5)
     stack.nodes.kill("controller", signal.SIGKILL)

@@ -238,7 +238,7 @@ def test_hot_swap_in_flight(stack: Stack) -> None:
 
 
 def test_lifecycle_by_hand_and_deactivation_in_flight(stack: Stack) -> None:
-    stack.start_sim()
+    stack.start_sim(real_time_factor=8.0)
     stack.start_controller(autostart=False)
 
     def state() -> int:
