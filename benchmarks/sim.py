@@ -95,7 +95,34 @@ def real_time(seed: int, quick: bool) -> list[BenchRow]:
     ]
 
 
+CONDITIONS = (
+    (),
+    ("--level", "attitude"),
+    ("--compute-delay", "fixed"),
+    ("--sensors", "mocap"),
+    ("--sensors", "vio"),
+    ("--wind", "1,0,0+dryden:light"),
+    ("--vehicle", "racer"),
+    ("--vehicle", "x500"),
+    ("--controller", "lqr"),
+)
+
+
+def tracking(seed: int, quick: bool) -> list[BenchRow]:
+    """Errors on the eight in PyBullet under one change at a time from the default: simulated time, not speed."""
+    rows = []
+    for changes in CONDITIONS:
+        summary = _fly("--no-ros", "--backend", "bullet", "--seed", str(seed), *changes)
+        name = f"eight, {' '.join(changes) or 'defaults'}"
+        rows += [
+            BenchRow(name, "RMSE", summary["position_rmse_m"], "m", None if changes else "<= 0.10"),
+            BenchRow(name, "max error", summary["position_max_error_m"], "m"),
+        ]
+    return rows
+
+
 GROUPS = {
+    "tracking": tracking,
     "geometric controller": geometric.measure,
     "simulators in process": in_process,
     "batched model": batched_sim.measure,

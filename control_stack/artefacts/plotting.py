@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,8 @@ def flight_picture(
         from mpl_toolkits import mplot3d  # noqa: F401  (registers the 3-D projection)
     except ImportError:
         raise MissingDependency("matplotlib", "sim", "it draws the flight") from None
+    if record.events:
+        record, interval = _since(record, interval, record.events[0].t)
     # Figure without pyplot: no window, no global list of figures, no style left behind.
     figure = Figure(figsize=(_WIDTH, _HEIGHT), dpi=_DPI, facecolor="white")
     FigureCanvasAgg(figure)
@@ -89,12 +92,27 @@ def flight_picture(
     _draw_rotors(rotors, record, rotor_limits)
     _name_phases(error, record)
     # Waiting on the ground before the first event says nothing.
-    began = record.events[0].t - 1.0 if record.events else -np.inf
-    error.set_xlim(max(record.t[0], began), record.t[-1])
-    rotors.set_xlabel("time [s]", fontsize=11, color=_INK)
+    error.set_xlim(max(record.t[0], -1.0) if record.events else record.t[0], record.t[-1])
+    rotors.set_xlabel("time since arming [s]" if record.events else "time [s]", fontsize=11, color=_INK)
     error.tick_params(labelbottom=False)
     height.tick_params(labelbottom=False)
     return _save(figure, Path(path))
+
+
+def _since(
+    record: FlightRecord, interval: tuple[float, float] | None, start: float
+) -> tuple[FlightRecord, tuple[float, float] | None]:
+    """The record and the interval with times counted from ``start``, s."""
+    shifted = replace(
+        record,
+        t=record.t - start,
+        rotor_t=record.rotor_t - start,
+        commands={level: (t - start, columns) for level, (t, columns) in record.commands.items()},
+        reference_t=record.reference_t - start,
+        wind_t=record.wind_t - start,
+        events=[replace(event, t=event.t - start) for event in record.events],
+    )
+    return shifted, None if interval is None else (interval[0] - start, interval[1] - start)
 
 
 def _save(figure: Any, path: Path) -> Path:

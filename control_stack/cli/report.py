@@ -38,7 +38,7 @@ def report(
         folder.file("flight.png"),
         f"{parameters.name}: {config.trajectory}",
         subtitle=f"{config.controller} ({summary['level']}) in {config.backend}, wind {config.wind}; "
-        f"RMSE {rmse:.3f} m, max {worst:.3f} m",
+        f"RMSE {1e3 * rmse:.1f} mm, max {1e3 * worst:.1f} mm",
         rotor_limits=(float(parameters.rotor_speed_min[0]), float(parameters.rotor_speed_max[0])),
         interval=tuple(summary["measured_interval_s"]),
     )
