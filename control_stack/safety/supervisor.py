@@ -79,7 +79,7 @@ class Supervisor:
             return Reply(True, "already armed")
         if not self._learn(t, state):
             return Reply(False, "state estimate is not valid")
-        if body_axes(tuple(state.quat_xyzw.tolist()))[2][2] < 0.9:  # type: ignore[arg-type]
+        if not _upright(state):
             return Reply(False, "vehicle is tilted more than 25 degrees")
         self._ground = float(state.position_w[2])
         self._blind_since = None
@@ -217,7 +217,11 @@ class Supervisor:
         elif self._rest_since is None:
             self._rest_since = state.stamp
         elif state.stamp - self._rest_since >= self.config.touchdown_time:
-            self._enter(t, Phase.DISARMED, Severity.OK, "landed and disarmed", name="landed")
+            if _upright(state):
+                self._enter(t, Phase.DISARMED, Severity.OK, "landed and disarmed", name="landed")
+            else:
+                message = "down, but not upright: disarmed"
+                self._enter(t, Phase.DISARMED, Severity.ERROR, message, name="tipped_over")
             return None
         return PositionCommand(target, down, yaw=self._yaw, stamp=t)
 
@@ -248,3 +252,8 @@ class Supervisor:
     def _enter(self, t: float, phase: Phase, severity: Severity, message: str, name: str | None = None) -> None:
         self.phase, self._since = phase, t
         self._events.append(Event(t, severity, name or phase.value, message, {"phase": phase.value}))
+
+
+def _upright(state: QuadrotorState) -> bool:
+    """Tilted less than 25 degrees."""
+    return bool(body_axes(tuple(state.quat_xyzw.tolist()))[2][2] > 0.9)  # type: ignore[arg-type]
