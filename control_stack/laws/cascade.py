@@ -20,7 +20,6 @@ from control_stack.algebra import (
     norm,
     quat_from_axes,
     subtract,
-    yaw_of,
 )
 from control_stack.laws.allocation import Mixer, lead_rotor_speeds, rotor_speeds
 from control_stack.laws.attitude import attitude_rates, desired_attitude, desired_rates, rate_torque
@@ -163,6 +162,3 @@ class InnerLoops:
 def attitude_command(axes: tuple[Vector, Vector, Vector]) -> tuple[Any, Any, Any, Any]:
     """Quaternion of desired axes, for the attitude level."""
     return quat_from_axes(*axes)
-
-
-__all__ = ["COMMAND_SIZE", "InnerLoops", "attitude_command", "command_columns", "yaw_of"]

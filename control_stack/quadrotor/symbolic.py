@@ -1,6 +1,6 @@
-"""CasADi twins of the quadrotor model: one step of the plant, and a closed loop of inner laws and plant.
+"""The CasADi twin of the quadrotor model: one step of the plant.
 
-Both are compiled once as virtual-machine functions (no compiler needed). The airframe is an input, so
+It is compiled once as a virtual-machine function (no compiler needed). The airframe is an input, so
 payloads, rotor loss and wind change numbers, never the function.
 """
 
@@ -9,11 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 from control_stack.errors import MissingDependency
-from control_stack.laws.cascade import COMMAND_SIZE, InnerLoops
-from control_stack.quadrotor.contact import ground_contact
 from control_stack.quadrotor.dynamics import DISTURBANCE_SIZE, INPUT_SIZE, STATE_SIZE, rk4_step
 from control_stack.quadrotor.parameters import AIRFRAME_SIZE, airframe_from_columns
-from control_stack.types import CommandLevel
 
 
 def import_casadi() -> Any:
@@ -36,18 +33,3 @@ def step_function(dt: float) -> Any:
     d, p = ca.SX.sym("disturbance", DISTURBANCE_SIZE), ca.SX.sym("airframe", AIRFRAME_SIZE)
     y = rk4_step(_columns(x), _columns(u), airframe_from_columns(p), dt, _columns(d))
     return ca.Function("quadrotor_step", [x, u, d, p], [ca.vertcat(*y)], ["x", "u", "d", "p"], ["x_next"])
-
-
-def closed_loop_function(loops: InnerLoops, level: CommandLevel, leg_height: float, dt: float) -> Any:
-    """casadi.Function f(x[17], command, disturbance[9], airframe[51]) -> (x+[17], rotor command[4]).
-
-    One physics step on flat ground with the inner loops of ``level`` evaluated at its start.
-    """
-    ca = import_casadi()
-    x, c = ca.SX.sym("x", STATE_SIZE), ca.SX.sym("command", COMMAND_SIZE[level])
-    d, p = ca.SX.sym("disturbance", DISTURBANCE_SIZE), ca.SX.sym("airframe", AIRFRAME_SIZE)
-    airframe = airframe_from_columns(p)
-    columns = _columns(x)
-    u = loops.rotor_command(level, _columns(c), columns)
-    y = rk4_step(columns, u, airframe, dt, _columns(d), lambda s: ground_contact(s, airframe, leg_height))
-    return ca.Function(f"quadrotor_{level.value}", [x, c, d, p], [ca.vertcat(*y), ca.vertcat(*u)])

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from closed_loop import closed_loop_function
 from PIL import Image
 
 import control_stack
@@ -19,7 +20,6 @@ from control_stack.artefacts.record import FlightRecord, read_flight
 from control_stack.errors import InvalidInput
 from control_stack.laws.cascade import InnerLoops, command_columns
 from control_stack.quadrotor.parameters import load_vehicle
-from control_stack.quadrotor.symbolic import closed_loop_function
 from control_stack.safety.events import Event, Phase, Severity
 from control_stack.types import CommandLevel, PositionCommand, QuadrotorState, Reference
 

@@ -7,11 +7,11 @@ from functools import cache
 
 import numpy as np
 import pytest
+from closed_loop import closed_loop_function
 
 from control_stack.laws.cascade import InnerLoops, command_columns
 from control_stack.quadrotor.dynamics import DISTURBANCE_SIZE
 from control_stack.quadrotor.parameters import load_vehicle
-from control_stack.quadrotor.symbolic import closed_loop_function
 from control_stack.types import CommandLevel, QuadrotorState
 
 PERIOD, SUBSTEPS = 0.01, 10
