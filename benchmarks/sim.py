@@ -63,7 +63,9 @@ def _fly(*arguments: str) -> dict:
         os.environ["ROS_DOMAIN_ID"] = str(1 + os.getpid() % 100)
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
             control_stack(["fly", "--out", str(out), *arguments])
-        return json.loads((out / "summary.json").read_text(encoding="utf-8"))
+        summary = json.loads((out / "summary.json").read_text(encoding="utf-8"))
+    # A flight that failed has no figures: NaN meets no target.
+    return {key: float("nan") if value is None else value for key, value in summary.items()}
 
 
 def lockstep(seed: int, quick: bool) -> list[BenchRow]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +14,14 @@ import yaml
 from control_stack.errors import FlightAborted
 
 _GRACE = 10.0  # s for a node to close its log after being told to stop
+
+
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
+
+def _end_with_parent() -> None:
+    """Runs in the child: SIGTERM when the flight that started it dies, however it dies."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 class Nodes:
@@ -32,7 +42,12 @@ class Nodes:
         with (self._folder / f"{node}.log").open("wb") as log:
             # A group of its own: Ctrl-C reaches this process only, which then lands before it stops the nodes.
             self._children[node] = subprocess.Popen(
-                command, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, start_new_session=True
+                command,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+                preexec_fn=_end_with_parent,
             )
 
     def alive(self, *names: str) -> None:
