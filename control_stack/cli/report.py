@@ -29,7 +29,7 @@ def report(
     outcome: Outcome,
 ) -> int:
     """Writes and prints; returns the exit code: 0 only for a flight that landed upright as planned."""
-    record = read_flight(folder.file("flight.mcap"), config.namespace, states="ground_truth")
+    record = read_flight(folder.file("flight.mcap"), states="ground_truth")
     summary = summarize(record, config, trajectory, outcome)
     folder.write_summary(summary)
     rmse, worst = summary["position_rmse_m"], summary["position_max_error_m"]
