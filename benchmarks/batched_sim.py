@@ -28,8 +28,7 @@ from control_stack.quadrotor.parameters import QuadrotorParameters, load_vehicle
 BATCH, GPU_BATCH = 4096, 1 << 20
 DT = 0.01  # s
 THREADS = (1, 2)
-# Million vehicle-steps/s at BATCH on two CPU threads, asked here of one: two wait for each other at every
-# operation, so on a machine that does something else as well they measure that machine.
+# Million vehicle-steps/s at BATCH on two CPU threads.
 TARGET = ">= 0.5"
 UNIT = "million vehicle-steps/s"
 
