@@ -37,6 +37,11 @@ def cos(x: Scalar) -> Scalar:
     return math.cos(x) if isinstance(x, (float, int)) else _namespace(x).cos(x)
 
 
+def exp(x: Scalar) -> Scalar:
+    """e^x."""
+    return math.exp(x) if isinstance(x, (float, int)) else _namespace(x).exp(x)
+
+
 def arctan2(y: Scalar, x: Scalar) -> Scalar:
     """Angle of the point (x, y) in (-pi, pi], rad."""
     return math.atan2(y, x) if isinstance(x, (float, int)) else _namespace(x).arctan2(y, x)

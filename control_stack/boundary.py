@@ -17,6 +17,7 @@ from control_stack.types import (
     Array,
     AttitudeThrustCommand,
     Command,
+    CommandLevel,
     PositionCommand,
     RatesThrustCommand,
     RotorCommand,
@@ -77,6 +78,16 @@ def fresh(stamp: float, now: float, max_age: float) -> None:
 
 _COMMANDS = (RotorCommand, RatesThrustCommand, AttitudeThrustCommand, VelocityCommand, PositionCommand)
 _SHAPES = {"rotor_speed": (4,), "omega_b": (3,), "quat_xyzw": (4,), "velocity_w": (3,), "position_w": (3,)}
+
+
+def check_level(command: object, levels: Iterable[CommandLevel], who: str) -> None:
+    """Refuses what is no command and commands of a level that is none of those that ``who`` declares."""
+    declared = tuple(levels)
+    level = getattr(command, "level", None)
+    if not isinstance(level, CommandLevel):
+        raise InputRejected("type", f"a {type(command).__name__} is no command")
+    if level not in declared:
+        raise InputRejected("level", f"{level.value}, but {who} declares {', '.join(v.value for v in declared)}")
 
 
 def check_command(command: Command) -> None:

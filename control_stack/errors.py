@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
+
+# What code of the user's own may raise: anything, and sys.exit() must not end a flight without a word.
+USER_ERRORS = (Exception, SystemExit)
 
 
 class ControlStackError(Exception):
@@ -52,19 +56,17 @@ class MissingDependency(ControlStackError, ImportError):
 
     def __init__(self, module: str, extra: str, note: str = ""):
         self.module, self.extra = module, extra
-        super().__init__(
-            f"'{module}' is not installed: pip install 'control-stack[{extra}]'{'; ' + note if note else ''}"
-        )
+        super().__init__(f"'{module}' is not installed: {install_command(extra)}{'; ' + note if note else ''}")
 
 
 class IncompatibleLevels(ControlStackError, TypeError):
     """Controller and vehicle share no command level; raised when they are composed, never in the air."""
 
-    def __init__(self, controller: str, offered: Iterable[str], vehicle: str, accepted: Iterable[str]):
+    def __init__(self, controller: str, offered: Iterable[str], vehicle: str, accepted: Iterable[str], note: str = ""):
         self.offered, self.accepted = tuple(offered), tuple(accepted)
         super().__init__(
             f"controller '{controller}' emits {', '.join(self.offered)} but vehicle '{vehicle}' accepts "
-            f"{', '.join(self.accepted)}: no common command level"
+            f"{', '.join(self.accepted)}: no common command level{'; ' + note if note else ''}"
         )
 
 
@@ -74,3 +76,11 @@ class NotConnected(ControlStackError, RuntimeError):
 
 class FlightAborted(ControlStackError, RuntimeError):
     """A flight did not reach its planned end; the message says which phase and why."""
+
+
+def install_command(extra: str) -> str:
+    """What brings an extra: of the clone that this package runs from, or else of the installed package."""
+    clone = Path(__file__).resolve().parents[1]
+    if (clone / "pyproject.toml").is_file():
+        return f"pip install -e '.[{extra}]' (in the clone)"
+    return f"pip install 'control-stack[{extra}]'"

@@ -183,9 +183,9 @@ class Trajectory(Protocol):
 
 
 def choose_level(
-    controller: str, offered: Sequence[CommandLevel], vehicle: str, accepted: Sequence[CommandLevel]
+    controller: str, offered: Sequence[CommandLevel], vehicle: str, accepted: Sequence[CommandLevel], note: str = ""
 ) -> CommandLevel:
-    """The first level of the controller (best first) that the vehicle accepts.
+    """The first level of the controller (best first) that the vehicle accepts; ``note`` says what to do if none.
 
     Raises:
         IncompatibleLevels: There is none.
@@ -193,4 +193,4 @@ def choose_level(
     for level in offered:
         if level in accepted:
             return level
-    raise IncompatibleLevels(controller, [o.value for o in offered], vehicle, [a.value for a in accepted])
+    raise IncompatibleLevels(controller, [o.value for o in offered], vehicle, [a.value for a in accepted], note)

@@ -36,6 +36,7 @@ from control_stack.types import (
 )
 
 COMMAND_TOPIC = "actuators/command"
+NO_COMMAND = ""  # frame_id of an answer that holds no command: in lockstep time goes on, and nothing is flown
 EVENT_PREFIX = "event/"  # a DiagnosticStatus of this name tells an event; others on /diagnostics are periodic
 
 Slot = tuple[str, str]  # name, field
@@ -54,6 +55,7 @@ SLOTS: dict[CommandLevel, tuple[Slot, ...]] = {
         ("yaw", "position"),
     ),
 }
+COMMAND_SIZE = {level: len(slots) for level, slots in SLOTS.items()}
 # Feed-forward parts: zero when the sender has nothing to say about them. Sent as NaN they are still refused.
 _OPTIONAL: dict[CommandLevel, frozenset[Slot]] = {
     CommandLevel.ROTORS: frozenset(),
@@ -100,8 +102,9 @@ def command_from_fields(
     ``boundary.check_command``.
 
     Raises:
-        InputRejected: "level" unknown or not for a quadrotor; "names" unknown, missing or twice; "shape" of
-            an array neither empty nor as long as ``names``; "nan" where a value is needed.
+        InputRejected: "none", an answer without a command; "level" unknown or not for a quadrotor;
+            "names" unknown, missing or twice; "shape" of an array neither empty nor as long as ``names``; "nan"
+            where a value is needed.
     """
     level = _level(level_text)
     place = {name: i for i, name in enumerate(names)}
@@ -129,12 +132,14 @@ def command_from_fields(
 
 def command_from_columns(level: CommandLevel, columns: Array, stamp: float = 0.0) -> Command:
     """The inverse of ``laws.cascade.command_columns``. Raises InputRejected for a wrong number of columns."""
-    if level not in SLOTS or np.shape(columns) != (len(SLOTS[level]),):
+    if level not in SLOTS or np.shape(columns) != (COMMAND_SIZE[level],):
         raise InputRejected("shape", f"{level.value} with columns of shape {np.shape(columns)}")
     return _command(level, np.asarray(columns, dtype=float), stamp)
 
 
 def _level(text: str) -> CommandLevel:
+    if text == NO_COMMAND:
+        raise InputRejected("none", "the controller has no command for this state")
     for level in SLOTS:
         if level.value == text:
             return level

@@ -22,6 +22,7 @@ class BaseController:
 
     name: ClassVar[str] = ""
     levels: ClassVar[tuple[CommandLevel, ...]] = ()
+    level_note: ClassVar[str] = ""  # what to do where a vehicle accepts none of the levels
     needs: ClassVar[tuple[str, ...]] = ()
     warm_up: ClassVar[int] = 10
 
@@ -30,7 +31,11 @@ class BaseController:
         self.last_result = ControlResult()
         if level not in self.levels:
             raise IncompatibleLevels(
-                self.spec.name, [offered.value for offered in self.levels], parameters.name, [level.value]
+                self.spec.name,
+                [offered.value for offered in self.levels],
+                parameters.name,
+                [level.value],
+                self.level_note,
             )
 
     @property

@@ -12,12 +12,13 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from control_stack.errors import ControlStackError, InvalidInput, UnknownName
+from control_stack.errors import USER_ERRORS, ControlStackError, InvalidInput, UnknownName
 from control_stack.protocols import Controller, choose_level
 from control_stack.quadrotor.parameters import QuadrotorParameters
 from control_stack.types import CommandLevel
 
 BUILT_IN = {
+    "foundation": "controllers.foundation:FoundationController",
     "geometric": "controllers.geometric:GeometricController",
     "lqr": "controllers.lqr:LqrController",
 }
@@ -30,7 +31,8 @@ def controller_names() -> list[str]:
 
 
 def load_controller(text: str) -> Any:
-    """The class called ``text``: a built-in name, or ``path/to/file.py:ClassName``.
+    """The class called ``text``: a built-in name, ``foundation:FILE.safetensors`` (the foundation policy with
+    weights from a file), or ``path/to/file.py:ClassName``.
 
     Raises:
         UnknownName: Not a built-in name and not a file.
@@ -41,6 +43,8 @@ def load_controller(text: str) -> Any:
     if text in BUILT_IN:
         module, _, name = BUILT_IN[text].partition(":")
         return getattr(importlib.import_module(module), name)
+    if text.startswith("foundation:"):
+        return load_controller("foundation").flying(text.partition(":")[2])
     file, colon, name = text.rpartition(":")
     if not colon and text.endswith(".py"):
         file = text
@@ -77,12 +81,13 @@ def build_controller(
             raises becomes InvalidInput with file and line.
     """
     found = load_controller(text)
-    level = choose_level(text, found.levels, parameters.name, accepted_levels)
+    note = getattr(found, "level_note", "")
+    level = choose_level(text, found.levels, parameters.name, accepted_levels, note)
     try:
         controller = found(parameters, level, rate_hz)
     except ControlStackError:
         raise
-    except Exception as error:
+    except USER_ERRORS as error:
         if text in BUILT_IN:
             raise
         raise InvalidInput(_one_line(error, Path(text.rpartition(":")[0]))) from error
@@ -105,7 +110,7 @@ def _import_file(path: Path) -> ModuleType:
         spec.loader.exec_module(module)
     except ControlStackError:
         raise
-    except Exception as error:
+    except USER_ERRORS as error:
         del sys.modules[name]
         raise InvalidInput(_one_line(error, path)) from error
     finally:
@@ -113,7 +118,7 @@ def _import_file(path: Path) -> ModuleType:
     return module
 
 
-def _one_line(error: Exception, path: Path) -> str:
+def _one_line(error: BaseException, path: Path) -> str:
     """File, line and error; the line is the last one of the user's file that the error came through."""
     line = error.lineno if isinstance(error, SyntaxError) else None
     file = str(path.resolve())

@@ -17,7 +17,7 @@ from sensor_msgs.msg import JointState
 from std_msgs.msg import String
 from trajectory_msgs.msg import MultiDOFJointTrajectory
 
-from control_stack.boundary import Rejections
+from control_stack.boundary import Rejections, check_command
 from control_stack.errors import InputRejected, UnknownName
 from control_stack.flight.controller_side import ControllerSide
 from control_stack.flight.setpoints import Setpoints
@@ -132,11 +132,17 @@ class ControllerNode(ManagedNode):
 
     def _compute(self, state: QuadrotorState) -> None:
         stamp = messages.to_time(state.stamp)
-        command = self._side.compute(state.stamp, state, self._flying)
+        try:
+            command = self._side.compute(state.stamp, state, self._flying)
+            check_command(command)
+            answer = messages.joint_command(command, stamp)
+        except InputRejected as error:
+            self._rejections.add("command", error)
+            answer = messages.no_command(stamp)
         reference = self._side.last_reference
         if self._flying and reference is not None:
             self._references.publish(messages.reference_message(reference, stamp))
-        self._commands.publish(messages.joint_command(command, stamp))
+        self._commands.publish(answer)
         for event in self._side.drain_events():
             self.get_logger().warning(f"[{event.t:.2f} s] {event.message}")
             self._diagnostics.publish(messages.event_message(event))

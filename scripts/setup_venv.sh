@@ -72,8 +72,11 @@ install() {
 }
 
 install pip setuptools
-# empy is pure Python and ships no wheel; setuptools in the venv builds it, and nothing else is built.
-install --only-binary=:all: --no-binary=empy --no-build-isolation -e ".[$extras]"
+if [ "$set_name" = test ]; then
+    install --only-binary=:all: hatchling # builds foundation-policy
+fi
+# empy and foundation-policy are pure Python and ship no wheel; the venv builds them, and nothing else is built.
+install --only-binary=:all: --no-binary=empy,foundation-policy --no-build-isolation -e ".[$extras]"
 if [ "$constraints" = constraints.txt ]; then
     torch_version > "$venv/.torch"
 fi

@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 
 from control_stack.algebra import cross, rotate, subtract
-from control_stack.laws.cascade import COMMAND_SIZE, InnerLoops
+from control_stack.laws.cascade import InnerLoops
 from control_stack.quadrotor.contact import ground_contact
 from control_stack.quadrotor.dynamics import DISTURBANCE_SIZE, INPUT_SIZE, STATE_SIZE, rk4_step
 from control_stack.quadrotor.parameters import AIRFRAME_SIZE, airframe_from_columns
 from control_stack.quadrotor.symbolic import import_casadi, step_function
+from control_stack.ros_layout import COMMAND_SIZE
 from control_stack.types import Array, CommandLevel
 from sim.quadrotor import LEVELS, SimulatedQuadrotor
 

@@ -15,7 +15,7 @@ from dataclasses import replace
 import numpy as np
 
 from control_stack.algebra import add, cross, quat_from_yaw, rotate
-from control_stack.boundary import check_command, finite, unit_quaternion
+from control_stack.boundary import check_command, check_level, finite, unit_quaternion
 from control_stack.errors import InputRejected, InvalidInput, NotConnected
 from control_stack.laws.cascade import InnerLoops, command_columns
 from control_stack.laws.limits import limit_command
@@ -33,7 +33,6 @@ LEVELS = (
     CommandLevel.VELOCITY,
     CommandLevel.POSITION,
 )
-QUATERNION_TOLERANCE = 1e-3  # of a command's norm from 1
 EXTERNAL_POSE_TIMEOUT = 0.5  # s
 
 
@@ -154,17 +153,11 @@ class SimulatedQuadrotor(ABC):
         While disarmed it is checked and not kept, and a rotor command of zeros is returned.
 
         Raises:
-            InputRejected: "level", "nan", "shape" or "quaternion"; the last accepted command stays in force.
+            InputRejected: "type", "level", "nan", "shape" or "quaternion"; the last accepted command stays in force.
         """
         self._require_connection()
-        level = getattr(command, "level", None)
-        if level not in LEVELS:
-            name = getattr(level, "value", type(command).__name__)
-            raise InputRejected("level", f"{self._spec.name} does not accept {name}")
+        check_level(command, LEVELS, self._spec.name)
         check_command(command)
-        quat = getattr(command, "quat_xyzw", None)
-        if quat is not None:
-            unit_quaternion(quat, "quat_xyzw", QUATERNION_TOLERANCE)
         if not self._armed:
             return RotorCommand(np.zeros(4), stamp=command.stamp)
         sent = limit_command(command, self.parameters)
@@ -311,4 +304,4 @@ def _shift(x: Array, offset_b: Array) -> Array:
     return np.array([*position, *velocity, *c[6:]])
 
 
-__all__ = ["EXTERNAL_POSE_TIMEOUT", "LEVELS", "QUATERNION_TOLERANCE", "SimulatedQuadrotor"]
+__all__ = ["EXTERNAL_POSE_TIMEOUT", "LEVELS", "SimulatedQuadrotor"]

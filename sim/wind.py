@@ -33,6 +33,7 @@ FOOT = 0.3048  # m
 KNOT = 1852.0 / 3600.0  # m/s
 # MIL-F-8785C figure 7: light, moderate and severe turbulence are a wind at 20 ft of 15, 30 and 45 knots.
 INTENSITIES = {"light": 15.0 * KNOT, "moderate": 30.0 * KNOT, "severe": 45.0 * KNOT}
+MAX_WIND = 100.0  # m/s: no storm that anything flies in
 _SYNTAX = "expected 'none', 'x,y,z' in m/s, 'dryden:light|moderate|severe|<m/s at 20 ft>', or 'x,y,z+dryden:...'"
 
 
@@ -55,8 +56,10 @@ class WindConfig:
     def __post_init__(self) -> None:
         if len(self.steady_w) != 3 or not all(math.isfinite(v) for v in self.steady_w):
             raise InvalidInput(f"steady wind needs three finite values in m/s, got {self.steady_w}")
-        if not (math.isfinite(self.wind_20ft) and self.wind_20ft >= 0.0):
-            raise InvalidInput(f"wind at 20 ft must be at least 0 m/s, got {self.wind_20ft:g}")
+        if math.hypot(*self.steady_w) > MAX_WIND:
+            raise InvalidInput(f"steady wind is at most {MAX_WIND:g} m/s, got {math.hypot(*self.steady_w):g} m/s")
+        if not 0.0 <= self.wind_20ft <= MAX_WIND:
+            raise InvalidInput(f"wind at 20 ft must be from 0 to {MAX_WIND:g} m/s, got {self.wind_20ft:g}")
         if not 10.0 * FOOT - 1e-9 <= self.height <= 1000.0 * FOOT:
             raise InvalidInput(f"the gust model holds from 3.048 to 304.8 m above ground, got {self.height:g} m")
         if self.sweep_speed is not None and not (math.isfinite(self.sweep_speed) and self.sweep_speed > 0.0):

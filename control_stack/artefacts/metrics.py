@@ -13,7 +13,7 @@ from control_stack.types import Array
 MAX_LANDED_TILT = np.radians(10.0)
 MAX_LANDED_SPEED = 0.1  # m/s
 LANDED_HEIGHT = 0.05  # m above the height at which the vehicle rests
-_CONTACT_HEIGHT = 0.02  # m above rest, where a descent counts as touchdown
+CONTACT_HEIGHT = 0.02  # m above rest, where a descent counts as touchdown
 
 
 def tracking_metrics(
@@ -111,7 +111,7 @@ def landing(
     height = place[:, 2] - (float(place[0, 2]) if rest_height is None else rest_height)
     angle, speed = float(tilt(quat[-1])), float(np.linalg.norm(velocity[-1]))
     upright = bool(angle < MAX_LANDED_TILT and speed < MAX_LANDED_SPEED and height[-1] < LANDED_HEIGHT)
-    above = np.flatnonzero(height > _CONTACT_HEIGHT)
+    above = np.flatnonzero(height > CONTACT_HEIGHT)
     down = int(above[-1]) if len(above) and above[-1] + 1 < len(times) else None
     touchdown_t, touchdown_speed = (times[down], -velocity[down, 2]) if down is not None else (np.nan, np.nan)
     return Landing(upright, angle, speed, float(height[-1]), float(touchdown_t), float(touchdown_speed))

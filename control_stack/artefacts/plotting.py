@@ -26,6 +26,7 @@ _PHASE_COLOURS = {
 }
 _PHASE_NAMES = {Phase.TAKEOFF: "take-off", Phase.FLYING: "flight"}
 _WIDTH, _HEIGHT, _DPI = 14.0, 9.0, 100
+_FOOT = 0.16  # of the top panel's height, kept free below its curves for the names of phases
 _MAX_GAP = 0.25  # s between references; across a longer gap there is no error to draw
 _UNITS = {
     CommandLevel.ROTORS: "rad/s",
@@ -56,7 +57,8 @@ def flight_picture(
         title: First line, e.g. the vehicle and what it flew.
         subtitle: Second line, e.g. controller, simulator and figures.
         rotor_limits: Lowest and highest rotor speed of the vehicle, rad/s, drawn as lines.
-        interval: Over which the RMSE is taken and drawn, s; by default the whole phase "flying".
+        interval: Over which the RMSE is taken and drawn, s, if all of it was flown; by default the whole phase
+            "flying".
 
     Raises:
         InvalidInput: There is nothing to draw.
@@ -211,8 +213,10 @@ def _draw_path(axes: Any, record: FlightRecord) -> None:
     if len(wanted):
         axes.plot(*wanted.T, color=_ORANGE, linewidth=4.5, alpha=0.75, label="reference", solid_capstyle="round")
     axes.plot(*flown.T, color=_BLUE, linewidth=1.5, label="flown")
-    axes.plot(*flown[:1].T, "o", color=_GREEN, markersize=8, label="start")
-    axes.plot(*flown[-1:].T, "s", color=_RED, markersize=7, label="end")
+    # A flight mostly ends where it started: the ring of the one leaves room for the other.
+    ring = {"markerfacecolor": "none", "markeredgecolor": _GREEN, "markeredgewidth": 2.2, "linestyle": "none"}
+    axes.plot(*flown[:1].T, marker="o", markersize=14, label="start", **ring)
+    axes.plot(*flown[-1:].T, "s", color=_RED, markersize=6, label="end")
     low, high = np.nanmin(flown, axis=0), np.nanmax(flown, axis=0)
     if len(wanted):
         low, high = np.fmin(low, wanted.min(axis=0)), np.fmax(high, wanted.max(axis=0))
@@ -237,7 +241,7 @@ def _draw_path(axes: Any, record: FlightRecord) -> None:
 
 
 def _draw_error(axes: Any, record: FlightRecord, interval: tuple[float, float] | None) -> None:
-    error = 100.0 * (record.position_w - _reference_at(record))
+    error = 1e3 * (record.position_w - _reference_at(record))
     flight = record.interval(Phase.FLYING)
     if flight is not None:
         error[(record.t < flight[0]) | (record.t >= flight[1])] = np.nan
@@ -246,13 +250,16 @@ def _draw_error(axes: Any, record: FlightRecord, interval: tuple[float, float] |
     axes.plot(record.t, np.linalg.norm(error, axis=1), color=_INK, linewidth=1.8, label="norm")
     counted = np.isfinite(error).all(axis=1)
     if interval is not None:
-        counted &= (record.t >= interval[0]) & (record.t < interval[1])
-    if counted.any():
-        times, values = record.t[counted], error[counted]
-        rmse = tracking_metrics(times, values, np.zeros_like(values))["position_rmse_m"]
+        counted = (record.t >= interval[0]) & (record.t < interval[1])
+    times, values = record.t[counted], error[counted]
+    # NaN where a part of the interval was not flown: no line then, as there is no figure in the summary.
+    rmse = tracking_metrics(times, values, np.zeros_like(values))["position_rmse_m"]
+    if np.isfinite(rmse):
         style = {"color": _INK, "linewidth": 1.2, "linestyle": (0, (4, 3))}
-        axes.plot(times[[0, -1]], [rmse, rmse], label=f"RMSE {rmse:.1f} cm", **style)
-    _label(axes, "position error [cm]")
+        axes.plot(times[[0, -1]], [rmse, rmse], label=f"RMSE {rmse:.1f} mm", **style)
+    low, high = axes.get_ylim()
+    axes.set_ylim(low - _FOOT * (high - low), high)
+    _label(axes, "position error [mm]")
     _legend(axes, 5)
 
 

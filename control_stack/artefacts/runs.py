@@ -52,8 +52,10 @@ class RunFolder:
         """Makes the folder. A named one may exist if it is empty: a run never mixes with an older one.
 
         Raises:
-            InvalidInput: ``out`` holds something, is a file, or cannot be made.
+            InvalidInput: ``out`` is empty text, holds something, is a file, or cannot be made.
         """
+        if out == "":
+            raise InvalidInput("the run folder needs a name, got an empty one")
         try:
             self.path = _new_folder(Path(base)) if out is None else _named_folder(Path(out))
         except OSError as error:

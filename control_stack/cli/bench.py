@@ -1,4 +1,4 @@
-"""``control-stack bench NAME``: measures, prints a table, writes JSON; exits 0 when it ran, whatever it found."""
+"""control-stack bench NAME: measures, prints a table, writes JSON; exits 0 when it ran, whatever it found."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from control_stack.artefacts.runs import git_revision, write_json
 from control_stack.artefacts.tables import BenchRow, bench_report
+from control_stack.cli.arguments import check_seed, output_file
 from control_stack.errors import InvalidInput
 
 NAMES = ("sim",)
@@ -31,14 +32,15 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     parser.add_argument("name", choices=NAMES, help="sim: simulators, geometric controller, ROS loops")
     parser.add_argument("--json", metavar="FILE", help="where to write the rows")
     parser.add_argument("--quick", action="store_true", help="within 5 minutes, for CI")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=0, help="of gusts, noise and random states (default 0)")
     parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace) -> int:
     """Measures the groups one after another, so that none disturbs another's times."""
+    check_seed(options.seed)
+    target = output_file("--json", options.json) if options.json is not None else None
     groups = _groups(options.name)
-    target = Path(options.json) if options.json else None
     partial = target.with_name(target.name + ".partial") if target else None
     key = {"seed": options.seed, "quick": options.quick, "git_revision": git_revision()}
     done = _resume(partial, key)

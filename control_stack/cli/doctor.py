@@ -1,4 +1,4 @@
-"""``control-stack doctor``: what is installed, what is missing, and whether ROS nodes find each other here."""
+"""control-stack doctor: what is installed, what is missing, and whether ROS nodes find each other here."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import sys
 
 from control_stack.artefacts.runs import machine, versions
 from control_stack.artefacts.tables import table
+from control_stack.errors import install_command
 
 _EXTRAS = {
     "ros": ("rclpy", "nav_msgs", "sensor_msgs", "std_srvs", "trajectory_msgs", "diagnostic_msgs"),
@@ -21,14 +22,15 @@ _EXTRAS = {
     "learn": ("torch", "safetensors"),
 }
 _TALKER = """
-import sys, rclpy
+import rclpy, time
+from rclpy.signals import SignalHandlerOptions
 from std_msgs.msg import String
-rclpy.init()
+rclpy.init(signal_handler_options=SignalHandlerOptions.NO)  # so that SIGTERM ends it without a word
 node = rclpy.create_node("doctor_talker")
 publisher = node.create_publisher(String, "control_stack_doctor", 1)
 for _ in range(100):
     publisher.publish(String(data="hello"))
-    rclpy.spin_once(node, timeout_sec=0.1)
+    time.sleep(0.1)
 """
 
 
@@ -54,7 +56,7 @@ def run(options: argparse.Namespace) -> int:
     rows = []
     for extra, modules in _EXTRAS.items():
         missing = [m for m in modules if importlib.util.find_spec(m) is None]
-        note = "" if not missing else f"pip install 'control-stack[{extra}]'"
+        note = "" if not missing else install_command(extra)
         if "pybullet" in missing and sys.version_info >= (3, 12):
             note = "PyBullet has no wheel for this Python: fly --backend analytic"
         rows.append([extra, "complete" if not missing else f"missing {', '.join(missing)}", note])
@@ -71,7 +73,8 @@ def _discovery() -> str:
 
     environment = {**os.environ}
     environment.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
-    talker = subprocess.Popen([sys.executable, "-c", _TALKER], env=environment)
+    # A group of its own: Ctrl-C reaches this process only, which then ends the talker.
+    talker = subprocess.Popen([sys.executable, "-c", _TALKER], env=environment, start_new_session=True)
     try:
         heard = hears_topic("control_stack_doctor", timeout=10.0)
     finally:

@@ -1,4 +1,4 @@
-"""``control-stack fly``: takes off, flies a trajectory and lands, over ROS 2 or in one process."""
+"""control-stack fly: takes off, flies a trajectory and lands, over ROS 2 or in one process."""
 
 from __future__ import annotations
 
@@ -13,15 +13,18 @@ from pathlib import Path
 import numpy as np
 
 from control_stack.artefacts.runs import RunFolder
+from control_stack.cli.arguments import check_seed
 from control_stack.cli.flight import FlyConfig, Outcome, ProgressBar
+from control_stack.cli.interrupts import noted
 from control_stack.cli.report import report
 from control_stack.errors import InvalidInput, MissingDependency
 from control_stack.protocols import Trajectory, choose_level
 from control_stack.quadrotor.parameters import QuadrotorParameters, load_vehicle, vehicle_names
-from control_stack.trajectories import parse_trajectory, with_approach
+from control_stack.trajectories import parse_trajectory, sample, with_approach
 from control_stack.types import CommandLevel, QuadrotorState, Reference
 
 _NAMESPACE = re.compile(r"([A-Za-z_]\w*(/[A-Za-z_]\w*)*)?", re.ASCII)
+_LONGEST_FLIGHT = 3600.0  # s of the vehicle's time; every sample of it is held in memory
 _EPILOG = """examples:
   control-stack fly                                figure-eight, PyBullet, geometric controller, over ROS 2
   control-stack fly --backend analytic --no-ros    the same in one process, with the analytic simulator
@@ -57,7 +60,8 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     add(
         "--level",
         choices=[level.value for level in CommandLevel][:3],
-        help="command level (default: the controller's best)",
+        help="command level (default: the controller's best); not velocity or position, which no shipped controller "
+        "emits: one of yours that does is flown at them without this option",
     )
     add(
         "--backend",
@@ -74,13 +78,15 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         "--trajectory",
         default="eight",
         metavar="WHAT",
-        help="hover[:duration=10], eight[:lap=5.5,size=1.0x0.5,laps=3], FILE.csv, waypoints:FILE.csv (default eight)",
+        help="hover[:duration=10], eight[:lap=5.5,size=1.0x0.5,laps=3,ramp=3], FILE.csv, "
+        "waypoints:FILE.csv[,speed=1,acceleration=2] (default eight)",
     )
     add(
         "--wind",
         default="none",
         metavar="WIND",
-        help="'x,y,z' in m/s, dryden:light|moderate|severe, or both joined by '+'",
+        help="x,y,z in m/s, dryden:light|moderate|severe|<m/s at 20 ft>, or both joined by +; "
+        "with = where it begins with -: --wind=-1,0,0",
     )
     add("--sensors", default="none", metavar="PRESET", help="none, mocap or vio (noise, delay and dropout)")
     add("--no-ros", action="store_true", help="fly in one process, without ROS 2")
@@ -96,7 +102,8 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         "--compute-delay",
         default="none",
         choices=["none", "fixed", "measured"],
-        help="when a command acts (default none: at once)",
+        help="when a command acts: none: at once (default); fixed: one control period later, always 10 ms; "
+        "measured: after the time that it took to compute",
     )
     add("--takeoff-height", default=1.0, type=float, metavar="M", help="m (default 1)")
     add("--namespace", default="", help="ROS namespace of the vehicle")
@@ -121,18 +128,18 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _fly(out: str | None, config: FlyConfig, parameters: QuadrotorParameters, flight: Callable[..., Outcome]) -> int:
-    folder = RunFolder(out)
-    folder.write_config(config)
-    log = folder.file("flight.mcap")
     flown: list[Trajectory] = []
 
     def make(state: QuadrotorState) -> Trajectory:
         flown.append(plan(config, parameters, state))
         return flown[0]
 
-    with ProgressBar() as progress:
-        outcome = flight(folder.path, log, make, progress)
-    return report(folder, config, parameters, flown[0] if flown else None, outcome)
+    with noted() as check:  # a run folder, once it is there, is completed
+        folder = RunFolder(out)
+        folder.write_config(config)
+        with ProgressBar() as progress:
+            outcome = flight(folder.path, folder.file("flight.mcap"), make, progress, check)
+        return report(folder, config, parameters, flown[0] if flown else None, outcome)
 
 
 def resolve(options: argparse.Namespace) -> tuple[FlyConfig, QuadrotorParameters]:
@@ -147,13 +154,15 @@ def resolve(options: argparse.Namespace) -> tuple[FlyConfig, QuadrotorParameters
         levels = (options.level,)
     controllers = tuple(dict.fromkeys([options.controller, *options.also]))
     for name in controllers:
-        choose_level(name, load_controller(name).levels, parameters.name, [CommandLevel(v) for v in levels])
+        found, accepted = load_controller(name), [CommandLevel(v) for v in levels]
+        choose_level(name, found.levels, parameters.name, accepted, getattr(found, "level_note", ""))
+    if options.also and options.no_ros:
+        raise InvalidInput("--also needs ROS: with --no-ros nothing can ask for another controller in flight")
     parse_wind(options.wind)
     sensor_preset(options.sensors)
     if not 0.1 <= options.takeoff_height <= 100.0:
         raise InvalidInput(f"--takeoff-height must be between 0.1 and 100 m, got {options.takeoff_height:g}")
-    if not 0 <= options.seed < 2**31:
-        raise InvalidInput(f"--seed must be from 0 to {2**31 - 1}, got {options.seed}")
+    check_seed(options.seed)
     if not _NAMESPACE.fullmatch(options.namespace.strip("/")):
         raise InvalidInput(
             f"--namespace must be names of letters, digits and _, joined by /, got '{options.namespace}'"
@@ -193,14 +202,36 @@ def plan(config: FlyConfig, parameters: QuadrotorParameters, state: QuadrotorSta
     x, y, z = ground.tolist() if ground is not None else (0.0, 0.0, 0.5 * float(parameters.body_size[2]))
     hover = (x, y, z + config.takeoff_height)
     trajectory = parse_trajectory(config.trajectory, hover)
-    lowest = min(float(trajectory(t).position_w[2]) for t in np.arange(0.0, trajectory.duration + 0.1, 0.1))
-    if lowest < z:
+    name, limits = f"trajectory '{config.trajectory}'", parameters.limits
+    _check_duration(trajectory, name)
+    _check_path(trajectory, name, z, parameters)
+    speed, acceleration = min(limits.speed, 1.0), min(limits.acceleration, 2.0)
+    whole = with_approach(trajectory, Reference(np.array(hover)), speed, acceleration)
+    _check_duration(whole, f"{name}, with the way to its start,")
+    return whole
+
+
+def _check_duration(trajectory: Trajectory, name: str) -> None:
+    if trajectory.duration > _LONGEST_FLIGHT:
+        raise InvalidInput(f"{name} takes {trajectory.duration:.0f} s; a flight lasts at most {_LONGEST_FLIGHT:.0f} s")
+
+
+def _check_path(trajectory: Trajectory, name: str, ground: float, parameters: QuadrotorParameters) -> None:
+    """Refuses what goes below the ground (z, m) or faster than the vehicle flies."""
+    path = sample(trajectory)
+    lowest = float(path.positions[:, 2].min())
+    if lowest < ground:
+        raise InvalidInput(f"{name} goes down to z = {lowest:g} m, below the ground at {ground:g} m")
+    speeds = np.linalg.norm(path.velocities, axis=1)
+    # A jump between two samples shows in no velocity; the mean speed across it never exceeds the true peak.
+    means = np.linalg.norm(np.diff(path.positions, axis=0), axis=1) / np.diff(path.times)
+    speeds[1:] = np.maximum(speeds[1:], means)
+    fastest, limit = int(np.argmax(speeds)), parameters.limits.speed
+    if speeds[fastest] > 1.01 * limit:
         raise InvalidInput(
-            f"trajectory '{config.trajectory}' goes down to z = {lowest:g} m, below the ground at {z:g} m"
+            f"{name} reaches {speeds[fastest]:.4g} m/s {path.times[fastest]:.3g} s after its start; "
+            f"{parameters.name} flies at most {limit:g} m/s (max_speed of its vehicle file)"
         )
-    limits = parameters.limits
-    speed = min(limits.speed, 1.0)
-    return with_approach(trajectory, Reference(np.array(hover)), speed, min(limits.acceleration, 2.0))
 
 
 def _backend(wanted: str | None) -> str:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import signal
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -60,9 +57,17 @@ class InProcess:
         self._vehicle.close()
 
     def __call__(
-        self, folder: Path, log: Path, make: Callable[[QuadrotorState], Trajectory], progress: ProgressBar
+        self,
+        folder: Path,
+        log: Path,
+        make: Callable[[QuadrotorState], Trajectory],
+        progress: ProgressBar,
+        check: Callable[[], None],
     ) -> Outcome:
-        """Flies; on Ctrl-C it lands first, on a second one it cuts. The log is closed whatever happens."""
+        """Flies; when ``check`` raises KeyboardInterrupt it lands first, on a second one it cuts.
+
+        The log is closed whatever happens.
+        """
         config, controllers = self._config, self._controllers
         dt = 1.0 / config.control_rate
         pace = _Pacer(dt / config.real_time_factor) if config.real_time_factor else (lambda: None)
@@ -70,12 +75,16 @@ class InProcess:
         recorder = Recorder(FlightLog(log))
         flight = InProcessFlight(self._vehicle, self._side, controllers, timing, recorder)
         outcome = Outcome()
+
+        def watched(t: float, phase: Phase) -> None:
+            progress(t, phase)
+            check()
+
         started = time.monotonic()
         try:
             trajectory = make(self._vehicle.state())
             progress.expect(trajectory.duration + 9.0)
-            with _BetweenPeriods(progress) as watched:
-                self._fly(flight, trajectory, watched, outcome)
+            self._fly(flight, trajectory, watched, outcome)
         finally:
             outcome.real_time_factor = flight.t / max(time.monotonic() - started, 1e-9)
             periods = np.diff(controllers.call_times)
@@ -86,7 +95,13 @@ class InProcess:
             recorder.close()
         return outcome
 
-    def _fly(self, flight: InProcessFlight, trajectory: Trajectory, watched: _BetweenPeriods, outcome: Outcome) -> None:
+    def _fly(
+        self,
+        flight: InProcessFlight,
+        trajectory: Trajectory,
+        watched: Callable[[float, Phase], None],
+        outcome: Outcome,
+    ) -> None:
         try:
             try:
                 flight.run(trajectory, watched)
@@ -100,35 +115,6 @@ class InProcess:
             outcome.interrupted |= isinstance(error, KeyboardInterrupt)
             self._side.supervisor.emergency(flight.t)
             flight.land(lambda t, phase: None)
-
-
-class _BetweenPeriods:
-    """Shows progress after every period, and raises KeyboardInterrupt there and nowhere else.
-
-    Where Ctrl-C struck by itself it could leave half a period, or half a record in the log.
-    """
-
-    def __init__(self, progress: Callable[[float, Phase], None]):
-        self._progress, self._pressed = progress, False
-
-    def __enter__(self) -> _BetweenPeriods:
-        self._main = threading.current_thread() is threading.main_thread()  # others may not set handlers
-        if self._main:
-            self._previous = signal.signal(signal.SIGINT, self._note)
-        return self
-
-    def __exit__(self, *details: object) -> None:
-        if self._main:
-            signal.signal(signal.SIGINT, self._previous)
-
-    def _note(self, *details: Any) -> None:
-        self._pressed = True
-
-    def __call__(self, t: float, phase: Phase) -> None:
-        self._progress(t, phase)
-        if self._pressed:
-            self._pressed = False
-            raise KeyboardInterrupt
 
 
 class _Pacer:

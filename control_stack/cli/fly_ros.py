@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from control_stack.cli.flight import FlyConfig, Outcome, ProgressBar
 from control_stack.cli.processes import Nodes
 from control_stack.errors import FlightAborted
 from control_stack.protocols import Trajectory
-from control_stack.safety.events import AIRBORNE
 from control_stack.types import QuadrotorState
-
-if TYPE_CHECKING:
-    from control_stack.ros.client import FlightClient
 
 
 def sim_parameters(config: FlyConfig, log: Path) -> dict[str, Any]:
@@ -57,36 +54,52 @@ def fly_ros(
     log: Path,
     make: Callable[[QuadrotorState], Trajectory],
     progress: ProgressBar,
+    check: Callable[[], None],
 ) -> Outcome:
-    """Flies; on Ctrl-C it lands first, on a second one it cuts. The nodes end with the flight."""
+    """Flies; when ``check`` raises KeyboardInterrupt it lands first, on a second one it cuts.
+
+    The nodes end with the flight.
+    """
     from control_stack.ros.client import FlightClient
 
     nodes = Nodes(folder)
-    client = FlightClient(config.namespace, nodes.alive)
+
+    def watch(*names: str) -> None:
+        check()
+        nodes.alive(*names)
+
+    client = FlightClient(config.namespace, watch)
     outcome = Outcome()
+
+    def planned(state: QuadrotorState) -> Trajectory:
+        trajectory = make(state)
+        progress.expect(trajectory.duration + 9.0)
+        return trajectory
+
     try:
         nodes.start("sim.node", "sim", sim_parameters(config, log), config.namespace)
         nodes.start("controllers.node", "controller", controller_parameters(config), config.namespace)
-        client.wait_ready()
-        started, t0 = time.monotonic(), client.t
-
-        def planned(state: QuadrotorState) -> Trajectory:
-            trajectory = make(state)
-            progress.expect(trajectory.duration + 9.0)
-            return trajectory
-
+        started, t0 = time.monotonic(), 0.0
         try:
-            client.fly(planned, progress)
+            try:
+                client.wait_ready()
+                started, t0 = time.monotonic(), client.t
+                client.fly(planned, progress)
+            except KeyboardInterrupt:
+                outcome.interrupted = True
+                client.land(progress)
+            except FlightAborted as error:
+                # If it is the controller that is gone, the sim node's supervisor brings the vehicle down.
+                outcome.aborted = str(error)
+                client.alive = partial(watch, "sim")
+                client.land(progress)
         except KeyboardInterrupt:
             outcome.interrupted = True
-            _land_or_cut(client, progress)
-        except FlightAborted as error:
-            if client.phase not in AIRBORNE:
-                raise
-            # The controller is gone; the sim node's supervisor brings the vehicle down.
-            outcome.aborted = str(error)
             client.alive = partial(nodes.alive, "sim")
-            _land_or_cut(client, progress)
+            with suppress(FlightAborted):
+                client.call("emergency")
+        except FlightAborted as error:  # the sim node is gone as well: there is no vehicle any more
+            outcome.aborted = outcome.aborted or str(error)
         outcome.real_time_factor = (client.t - t0) / max(time.monotonic() - started, 1e-9)
         values = client.status("controller")
         for key in ("period_p50", "period_p99", "period_error_p50", "period_error_p99"):
@@ -97,10 +110,3 @@ def fly_ros(
         nodes.stop()
         client.close()
     return outcome
-
-
-def _land_or_cut(client: FlightClient, progress: ProgressBar) -> None:
-    try:
-        client.land(progress)
-    except KeyboardInterrupt:
-        client.call("emergency")

@@ -54,13 +54,15 @@ class Nodes:
         """Raises FlightAborted with the last line of a node that has ended; looks at all without names."""
         for node, child in self._children.items():
             if (not names or node in names) and child.poll() is not None:
-                raise FlightAborted(f"the {node} node ended with code {child.returncode}: {self.last_line(node)}")
+                said = self.last_line(node)
+                how = f": {said}" if said else ", without a word"
+                raise FlightAborted(f"the {node} node ended with code {child.returncode}{how}")
 
     def last_line(self, node: str) -> str:
-        """What a node said last: its error line if there is one."""
+        """What a node said last: its error line if there is one; empty if it said nothing."""
         lines = (self._folder / f"{node}.log").read_text(encoding="utf-8", errors="replace").splitlines()
         errors = [line for line in lines if line.startswith("error: ")]
-        return (errors or [line for line in lines if line.strip()] or ["nothing printed"])[-1].removeprefix("error: ")
+        return (errors or [line for line in lines if line.strip()] or [""])[-1].removeprefix("error: ")
 
     def pid(self, node: str) -> int:
         """Process id of a node."""

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import math
+import re
 import sys
 from typing import Any
 
 import numpy as np
 
-from control_stack.artefacts.metrics import interpolated_at, landing, tracking_metrics
+from control_stack.artefacts.metrics import (
+    CONTACT_HEIGHT,
+    LANDED_HEIGHT,
+    interpolated_at,
+    landing,
+    tracking_metrics,
+)
 from control_stack.artefacts.plotting import flight_picture
 from control_stack.artefacts.record import FlightRecord, read_flight
 from control_stack.artefacts.runs import RunFolder, provenance
@@ -15,8 +23,9 @@ from control_stack.artefacts.tables import table
 from control_stack.cli.flight import FlyConfig, Outcome
 from control_stack.protocols import Trajectory
 from control_stack.quadrotor.parameters import QuadrotorParameters
-from control_stack.safety.events import Phase, Severity
+from control_stack.safety.events import AIRBORNE, Phase, Severity
 from control_stack.trajectories import steady_interval
+from control_stack.types import Array
 
 EXIT_OK, EXIT_NOT_LANDED, EXIT_INTERRUPTED = 0, 1, 130
 
@@ -29,68 +38,102 @@ def report(
     outcome: Outcome,
 ) -> int:
     """Writes and prints; returns the exit code: 0 only for a flight that landed upright as planned."""
-    record = read_flight(folder.file("flight.mcap"), states="ground_truth")
+    log = folder.file("flight.mcap")
+    # A flight that ended before it began may have left none.
+    record = read_flight(log, states="ground_truth") if log.is_file() and log.stat().st_size else FlightRecord()
     summary = summarize(record, config, trajectory, outcome)
     folder.write_summary(summary)
-    rmse, worst = summary["position_rmse_m"], summary["position_max_error_m"]
-    flight_picture(
-        record,
-        folder.file("flight.png"),
-        f"{parameters.name}: {config.trajectory}",
-        subtitle=f"{config.controller} ({summary['level']}) in {config.backend}, wind {config.wind}; "
-        f"RMSE {1e3 * rmse:.1f} mm, max {1e3 * worst:.1f} mm",
-        rotor_limits=(float(parameters.rotor_speed_min[0]), float(parameters.rotor_speed_max[0])),
-        interval=tuple(summary["measured_interval_s"]),
-    )
+    rmse, worst, part = summary["position_rmse_m"], summary["position_max_error_m"], summary["measured_part"]
+    # Without all of that part flown there is no figure of it (see tracking_metrics).
+    errors = f"RMSE {1e3 * rmse:.1f} mm, max {1e3 * worst:.1f} mm over {part}"
+    if not math.isfinite(rmse):
+        errors = f"no RMSE: {part} not flown to the end"
+    controller = _without_folders(config.controller)
+    if len(record.t) > 1:
+        flight_picture(
+            record,
+            folder.file("flight.png"),
+            f"{parameters.name}: {_without_folders(config.trajectory)}",
+            subtitle=f"{controller} ({summary['level']}) in {config.backend}, wind {config.wind}; {errors}",
+            rotor_limits=(float(parameters.rotor_speed_min[0]), float(parameters.rotor_speed_max[0])),
+            interval=tuple(summary["measured_interval_s"]),
+        )
     rows = [
-        ("position RMSE", rmse, "m"),
-        ("max error", worst, "m"),
+        (f"position RMSE, {part}", rmse, "m"),
+        (f"max error, {part}", worst, "m"),
         ("landed upright", summary["landed_upright"], ""),
         ("touchdown speed", summary["touchdown_speed_m_s"], "m/s"),
         ("loop period p50", summary["loop_period_p50_s"] * 1e3, "ms wall"),
         ("loop period p99", summary["loop_period_p99_s"] * 1e3, "ms wall"),
         ("real-time factor", summary["real_time_factor"], "x"),
     ]
-    print(table(rows, (f"{config.vehicle} / {config.controller}", "value", "unit")))
+    known = [row for row in rows if math.isfinite(row[1])]
+    print(table(known, (f"{parameters.name} / {controller}", "value", "unit")))
+    if not math.isfinite(rmse):
+        print(f"  {errors}")
     for event in record.events:
         if event.severity is not Severity.OK:
             print(f"  [{event.t:.2f} s] {event.severity.name.lower()}: {event.message}")
+    for reason, count in outcome.rejections.items():
+        print(f"  dropped: {reason}, {count} times")
     print(f"run folder: {folder.path}")
-    if outcome.interrupted:
-        print("interrupted: the vehicle was brought down first", file=sys.stderr)
-        return EXIT_INTERRUPTED
-    if outcome.aborted:
-        print(f"aborted: {outcome.aborted}", file=sys.stderr)
-        return EXIT_NOT_LANDED
-    return EXIT_OK if summary["landed_upright"] and summary["completed"] else EXIT_NOT_LANDED
+    code, why = _ending(summary, {event.name for event in record.events})
+    if why:
+        print(why, file=sys.stderr)
+    return code
+
+
+def _ending(summary: dict[str, Any], events: set[str]) -> tuple[int, str]:
+    """Exit code, and in one line what went otherwise than planned."""
+    if summary["interrupted"]:
+        how = "the vehicle was brought down first" if "takeoff" in events else "before take-off"
+        how = "the motors were cut" if "emergency" in events else how
+        return EXIT_INTERRUPTED, f"interrupted: {summary['aborted'] or how}"
+    if summary["aborted"]:
+        return EXIT_NOT_LANDED, f"aborted: {summary['aborted']}"
+    if summary["fell"]:
+        return EXIT_NOT_LANDED, "failed: the vehicle fell to the ground in flight"
+    if not summary["completed"]:
+        return EXIT_NOT_LANDED, "failed: the trajectory was not flown to its end"
+    if not summary["landed_upright"]:
+        return EXIT_NOT_LANDED, "failed: the vehicle did not land upright"
+    return EXIT_OK, ""
 
 
 def summarize(
     record: FlightRecord, config: FlyConfig, trajectory: Trajectory | None, outcome: Outcome
 ) -> dict[str, Any]:
     """Figures of a flight. Errors are measured against the reference that the controller had, over the
-    trajectory's steady part (for the eight: its full-speed laps)."""
+    trajectory's steady part (for the eight: its laps at full speed); the flight time runs from the beginning of the
+    take-off until the motors stop, without the waits on the ground."""
     began = float(record.reference_t[0]) if len(record.reference_t) else np.nan
-    interval, completed = (np.inf, np.inf), False
+    interval, completed, part = (np.inf, np.inf), False, "the trajectory"
     if trajectory is not None and np.isfinite(began):
         first, last = steady_interval(trajectory)
         interval = (began + first, began + last)
+        part = "the whole trajectory" if last - first == trajectory.duration else "the laps at full speed"
         completed = bool(record.reference_t[-1] >= interval[1])
     wanted = interpolated_at(record.t, record.reference_t, record.reference_position, max_gap=0.1)
     tracking = tracking_metrics(record.t, record.position_w, wanted, interval)
-    end = landing(record.t, record.position_w, record.velocity_w, record.quat_xyzw)
+    fell = _fell(record, wanted)
+    upright, touchdown_speed = False, np.nan
+    if len(record.t):
+        end = landing(record.t, record.position_w, record.velocity_w, record.quat_xyzw)
+        upright, touchdown_speed = end.upright and not fell, end.touchdown_speed
     return {
         **tracking,
+        "measured_part": part,
         "measured_interval_s": list(interval),
-        "completed": completed,
-        "landed_upright": end.upright,
-        "touchdown_speed_m_s": end.touchdown_speed,
+        "completed": completed and not fell,
+        "fell": fell,
+        "landed_upright": upright,
+        "touchdown_speed_m_s": touchdown_speed,
         "real_time_factor": outcome.real_time_factor,
         "loop_period_p50_s": outcome.loop_period_p50_s,
         "loop_period_p99_s": outcome.loop_period_p99_s,
         "loop_period_error_p50_s": outcome.loop_period_error_p50_s,
         "loop_period_error_p99_s": outcome.loop_period_error_p99_s,
-        "flight_time_s": float(record.t[-1] - record.t[0]),
+        "flight_time_s": sum(stop - start for phase, start, stop in record.phases() if phase in AIRBORNE),
         "controller": config.controller,
         "level": _flown_level(record),
         "backend": config.backend,
@@ -112,6 +155,23 @@ def summarize(
     }
 
 
+def _fell(record: FlightRecord, wanted: Array) -> bool:
+    """Whether it met the ground while it was to be kept in the air: what follows is no landing.
+
+    Where the reference itself is down there it was led to the ground.
+    """
+    if not len(record.t):
+        return False
+    rest = record.position_w[0, 2]
+    aloft = np.zeros(len(record.t), dtype=bool)
+    for phase, start, stop in record.phases():
+        if phase in (Phase.FLYING, Phase.HOLD):
+            aloft |= (record.t > start) & (record.t < stop)
+    down = record.position_w[:, 2] - rest < CONTACT_HEIGHT
+    led = wanted[:, 2] - rest < LANDED_HEIGHT  # not where there is no reference, NaN
+    return bool((down & aloft & ~led).any())
+
+
 def _flown_level(record: FlightRecord) -> str | None:
     """The level of most commands while the controller flew."""
     spans = [(start, stop) for phase, start, stop in record.phases() if phase is Phase.FLYING]
@@ -120,3 +180,8 @@ def _flown_level(record: FlightRecord) -> str | None:
         for level, (t, _) in record.commands.items()
     }
     return max(counts, key=lambda k: counts[k]) if any(counts.values()) else None
+
+
+def _without_folders(name: str) -> str:
+    """What a user calls a controller or trajectory, with files by their name alone."""
+    return re.sub(r"[^:,]*/", "", name)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import time
 import traceback
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from control_stack.boundary import check_command
-from control_stack.errors import FlightAborted, InputRejected, UnknownName
+from control_stack.boundary import check_command, check_level
+from control_stack.errors import USER_ERRORS, FlightAborted, InputRejected, UnknownName
 from control_stack.flight.setpoints import Setpoints
 from control_stack.protocols import Controller
 from control_stack.safety.events import Event, Severity
@@ -34,9 +36,9 @@ class ControllerSide:
         self.last_reference: Reference | None = None
         self._shadow: str | None = None
         self._shadow_calls = 0
+        self._refused = False
         self._events: list[Event] = []
-        for controller in controllers.values():
-            controller.reset()
+        self._reset()
 
     @property
     def shadow(self) -> str | None:
@@ -60,38 +62,51 @@ class ControllerSide:
     def landed(self) -> None:
         """A flight is over: controllers and setpoints forget it."""
         self.setpoints.landed()
-        for controller in self.controllers.values():
-            controller.reset()
+        self._reset()
+
+    def _reset(self) -> None:
+        for name, controller in self.controllers.items():
+            with _aborting(name):
+                controller.reset()
 
     def compute(self, t: float, state: QuadrotorState, flying: bool) -> Command:
         """The active controller's command; ``flying`` is False while its commands are not in force.
 
         Raises:
             FlightAborted: The controller raised; the message has its name, the error, file and line.
+            InputRejected: It answered with no command ("type") or at a level that it does not declare ("level").
         """
-        reference = self.setpoints.reference(t, state, flying)
+        name, reference = self.active, self.setpoints.reference(t, state, flying)
         self.last_reference = reference
         started = time.perf_counter()
-        try:
-            command = self.controllers[self.active](t, state, reference)
-        except Exception as error:  # a user's controller may raise anything, and the vehicle must come down
-            raise FlightAborted(f"controller '{self.active}' failed: {_one_line(error)}") from error
+        with _aborting(name):
+            command = self.controllers[name](t, state, reference)
         self.call_times.append(started)
         self.solve_times.append(time.perf_counter() - started)
         if self._shadow is not None:
             self._warm_up(t, state, reference, self._shadow)
+        try:
+            check_level(command, self.controllers[name].spec.levels, f"controller '{name}'")
+        except InputRejected as error:
+            if not self._refused:  # told once, counted every time
+                self._tell(t, Severity.WARN, "command_refused", f"command dropped: {error}", name)
+            self._refused = True
+            raise
+        self._refused = False
         return command
 
     def drain_events(self) -> list[Event]:
-        """Switches that were made or given up since the last call."""
+        """Switches that were made or given up, and commands that were refused, since the last call."""
         events, self._events = self._events, []
         return events
 
     def _warm_up(self, t: float, state: QuadrotorState, reference: Reference, name: str) -> None:
         shadow = self.controllers[name]
         try:
-            check_command(shadow(t, state, reference))
-        except Exception as error:  # a user's controller may raise anything; the active one flies on
+            command = shadow(t, state, reference)
+            check_level(command, shadow.spec.levels, f"controller '{name}'")
+            check_command(command)
+        except USER_ERRORS as error:  # the active one flies on
             reason = str(error) if isinstance(error, InputRejected) else f"{type(error).__name__}: {error}"
             message = f"controller '{name}' failed its warm-up, '{self.active}' flies on: {reason}"
             self._shadow = None
@@ -107,7 +122,16 @@ class ControllerSide:
         self._events.append(Event(t, severity, name, message, {"controller": controller}))
 
 
-def _one_line(error: Exception) -> str:
+@contextmanager
+def _aborting(name: str) -> Iterator[None]:
+    """Turns whatever a controller raises into FlightAborted: the vehicle must come down."""
+    try:
+        yield
+    except USER_ERRORS as error:
+        raise FlightAborted(f"controller '{name}' failed: {_one_line(error)}") from error
+
+
+def _one_line(error: BaseException) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     place = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
     return f"{type(error).__name__}: {str(error).partition(chr(10))[0]}{place}"

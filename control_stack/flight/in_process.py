@@ -83,8 +83,11 @@ class InProcessFlight:
             self._failure = str(error)
             self._recorder.event(Event(t, Severity.ERROR, "controller_failed", self._failure))
             return 0.0
-        with suppress(InputRejected):  # counted; the supervisor's time-out runs
-            self._side.receive(t, command)
+        except InputRejected as error:  # counted; the supervisor's time-out runs
+            self._side.rejections.add("command", error)
+        else:
+            with suppress(InputRejected):  # counted where it was raised
+                self._side.receive(t, command)
         return self._controllers.solve_times[-1]
 
     def run(self, trajectory: Trajectory, progress: Callable[[float, Phase], None]) -> None:

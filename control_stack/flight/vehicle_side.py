@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from control_stack.boundary import Rejections, check_command
+from control_stack.boundary import Rejections, check_command, check_level
 from control_stack.errors import InputRejected
 from control_stack.protocols import Vehicle, choose_level
 from control_stack.quadrotor.parameters import QuadrotorParameters
@@ -49,9 +49,7 @@ class VehicleSide:
         """Takes a controller's command; raises InputRejected (counted) if the vehicle cannot take it."""
         try:
             check_command(command)
-            if command.level not in self.vehicle.spec.levels:
-                name, level = self.vehicle.spec.name, command.level.value
-                raise InputRejected("level", f"{name} does not accept {level}")
+            check_level(command, self.vehicle.spec.levels, self.vehicle.spec.name)
         except InputRejected as error:
             self.rejections.add("command", error)
             raise

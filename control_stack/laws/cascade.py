@@ -8,6 +8,7 @@ step.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,28 +37,25 @@ from control_stack.types import (
 )
 
 Columns = tuple[Any, ...]
-COMMAND_SIZE = {
-    CommandLevel.ROTORS: 4,
-    CommandLevel.CTBR: 4,
-    CommandLevel.ATTITUDE: 8,
-    CommandLevel.VELOCITY: 5,
-    CommandLevel.POSITION: 7,
-}
 
 
 def command_columns(command: Command) -> tuple[float, ...]:
     """One vehicle's command as floats, in the layout that ``InnerLoops.rotor_command`` reads."""
     match command:
         case RotorCommand():
-            return tuple(command.rotor_speed.tolist())
+            return _floats(command.rotor_speed)
         case RatesThrustCommand():
-            return (*command.omega_b.tolist(), float(command.thrust))
+            return (*_floats(command.omega_b), float(command.thrust))
         case AttitudeThrustCommand():
-            return (*command.quat_xyzw.tolist(), float(command.thrust), *command.omega_b.tolist())
+            return (*_floats(command.quat_xyzw), float(command.thrust), *_floats(command.omega_b))
         case VelocityCommand():
-            return (*command.velocity_w.tolist(), float(command.yaw), float(command.yaw_rate))
+            return (*_floats(command.velocity_w), float(command.yaw), float(command.yaw_rate))
         case PositionCommand():
-            return (*command.position_w.tolist(), *command.velocity_w.tolist(), float(command.yaw))
+            return (*_floats(command.position_w), *_floats(command.velocity_w), float(command.yaw))
+
+
+def _floats(values: Iterable[float]) -> tuple[float, ...]:
+    return tuple(float(value) for value in values)
 
 
 @dataclass(frozen=True)

@@ -236,7 +236,7 @@ def load_vehicle(name_or_path: str | Path) -> QuadrotorParameters:
     if text_name.endswith((".yaml", ".yml")) or os.sep in text_name:
         path = Path(text_name)
         if not path.is_file():
-            raise InvalidInput(f"vehicle file {path} does not exist")
+            raise InvalidInput(f"vehicle file {path} {'is a folder' if path.is_dir() else 'does not exist'}")
         try:
             text = path.read_text(encoding="utf-8")
         except UnicodeDecodeError:
@@ -254,8 +254,10 @@ def parse_vehicle(text: str, origin: str) -> QuadrotorParameters:
         data = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise InvalidInput(f"{origin}: not valid YAML: {str(error).splitlines()[0]}") from None
-    if not isinstance(data, dict) or not isinstance(data.get("name"), str):
+    if not isinstance(data, dict) or "name" not in data:
         raise InvalidInput(f"{origin}: expected a mapping with a 'name'")
+    if not isinstance(data["name"], str) or not data["name"]:
+        raise InvalidInput(f"{origin}: 'name' must be text, got {data['name']!r}; write it in quotes")
     unknown = set(data) - set(_SCHEMA) - {"name", "description"}
     if unknown:
         raise UnknownName(f"key in {origin}", sorted(map(str, unknown))[0], _SCHEMA)

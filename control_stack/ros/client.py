@@ -105,6 +105,7 @@ class FlightClient:
         self._trajectory.wait_for_all_acked()
         self.watch_state(False)
         self.call("arm", True)
+        self._until(lambda: self.phase is not Phase.DISARMED, progress)
         self.call("takeoff")
         self._until(lambda: self.phase not in (Phase.ARMED, Phase.TAKEOFF, Phase.DISARMED), progress)
         end = self.t + trajectory.duration + 1.0
@@ -112,9 +113,14 @@ class FlightClient:
         self.land(progress)
 
     def land(self, progress: Callable[[float, Phase], None]) -> None:
-        """Lands if airborne, and waits until the vehicle has disarmed."""
-        if self.phase in AIRBORNE and self.phase is not Phase.LANDING:
-            self.call("land")
+        """Lands if airborne, disarms if not, and waits for that; returns at once if there is no vehicle yet."""
+        if self.phase is None:
+            return
+        if self.phase in (Phase.ARMED, *AIRBORNE) and self.phase is not Phase.LANDING:
+            try:
+                self.call("land")
+            except FlightAborted:  # not in the air, whatever was last heard
+                self.call("arm", False)
         self._until(lambda: self.phase in (Phase.DISARMED, Phase.EMERGENCY), progress)
         stop = self.t + 0.2
         self._until(lambda: self.t >= stop, progress)

@@ -31,18 +31,20 @@ class ManagedNode(LifecycleNode):
         super().__init__(name)
         declare(self, (*parameters, AUTOSTART))
         self.failure: ControlStackError | None = None
+        self._starting = False
 
     def parameter(self, name: str) -> Any:
         """Value of a declared parameter."""
         return self.get_parameter(name).value
 
     def guarded(self, action: Callable[[], None]) -> TransitionCallbackReturn:
-        """Runs a transition; a ControlStackError becomes a logged failure."""
+        """Runs a transition; a ControlStackError becomes a failure, logged unless ``start`` raises it."""
         try:
             action()
         except ControlStackError as error:
             self.failure = error
-            self.get_logger().error(str(error))
+            if not self._starting:
+                self.get_logger().error(str(error))
             return TransitionCallbackReturn.FAILURE
         return TransitionCallbackReturn.SUCCESS
 
@@ -50,9 +52,11 @@ class ManagedNode(LifecycleNode):
         """Configures and activates when ``autostart`` is set; raises the error that prevented it."""
         if not self.parameter("autostart"):
             return
+        self._starting = True
         self.trigger_configure()
         if self.failure is None:
             self.trigger_activate()
+        self._starting = False
         if self.failure is not None:
             raise self.failure
 

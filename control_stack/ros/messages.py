@@ -15,7 +15,7 @@ from control_stack.boundary import finite, frame, unit_quaternion
 from control_stack.errors import InputRejected, InvalidInput
 from control_stack.flight.setpoints import BodyVelocity
 from control_stack.protocols import Trajectory
-from control_stack.ros_layout import EVENT_PREFIX, command_from_fields, joint_fields
+from control_stack.ros_layout import EVENT_PREFIX, NO_COMMAND, command_from_fields, joint_fields
 from control_stack.safety.events import Event
 from control_stack.trajectories import SampledTrajectory, sample
 from control_stack.types import Array, Command, QuadrotorState, Reference
@@ -78,6 +78,13 @@ def joint_command(command: Command, stamp: Time) -> JointState:
     names, position, velocity, effort = joint_fields(command)
     message.name = names
     message.position, message.velocity, message.effort = position.tolist(), velocity.tolist(), effort.tolist()
+    return message
+
+
+def no_command(stamp: Time) -> JointState:
+    """The answer to a state for which there is no command: the vehicle side counts it and flies nothing of it."""
+    message = JointState()
+    message.header.stamp, message.header.frame_id = stamp, NO_COMMAND
     return message
 
 

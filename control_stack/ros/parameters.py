@@ -10,9 +10,16 @@ from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescri
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
-from control_stack.errors import InvalidInput, UnknownName
+from control_stack.errors import ControlStackError, InvalidInput, UnknownName
 
 _OF_RCLPY = ("use_sim_time", "start_type_description_service")
+_WORDS: dict[type, str] = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number with a decimal point, as 1.0",
+    str: "text",
+    list: "a list of texts",
+}
 
 
 @dataclass(frozen=True)
@@ -36,10 +43,13 @@ def declare(node: Node, parameters: Sequence[Declared]) -> None:
     """
     names = [p.name for p in parameters]
     # rclpy offers no public view of the overrides it was given.
-    for override in node._parameter_overrides:
+    overrides = node._parameter_overrides
+    for override in overrides:
         if override not in names and override not in _OF_RCLPY and not override.startswith("qos_overrides."):
             raise UnknownName(f"parameter of {node.get_name()}", override, names)
     for p in parameters:
+        if p.name in overrides:
+            _check(p, overrides[p.name].value)
         descriptor = ParameterDescriptor(description=p.description, read_only=p.read_only)
         if p.choices:
             descriptor.additional_constraints = f"one of: {', '.join(p.choices)}"
@@ -47,20 +57,31 @@ def declare(node: Node, parameters: Sequence[Declared]) -> None:
             descriptor.floating_point_range = [FloatingPointRange(from_value=p.limits[0], to_value=p.limits[1])]
         elif p.limits is not None:
             descriptor.integer_range = [IntegerRange(from_value=int(p.limits[0]), to_value=int(p.limits[1]))]
-        try:
-            value = node.declare_parameter(p.name, p.default, descriptor).value
-        except Exception as error:  # rclpy raises several unrelated types here
-            raise InvalidInput(f"parameter '{p.name}' ({p.description}): {error}") from None
-        if p.choices and value not in p.choices:
-            raise UnknownName(f"value of parameter {p.name}", str(value), p.choices)
+        node.declare_parameter(p.name, p.default, descriptor)
 
     def check(changes: list[Parameter]) -> SetParametersResult:
         for change in changes:
             known = next((p for p in parameters if p.name == change.name), None)
-            if known is not None and known.choices and change.value not in known.choices:
-                return SetParametersResult(
-                    successful=False, reason=f"{change.name} must be one of: {', '.join(known.choices)}"
-                )
+            try:
+                if known is not None:
+                    _check(known, change.value)
+            except ControlStackError as error:
+                return SetParametersResult(successful=False, reason=str(error))
         return SetParametersResult(successful=True)
 
     node.add_on_set_parameters_callback(check)
+
+
+def _check(p: Declared, value: Any) -> None:
+    """Type, choices and limits, in our own words: rclpy's name its constants. Raises as ``declare``."""
+    name, kind = f"parameter {p.name} ({p.description})", type(p.default)
+    if kind is list:
+        fits = isinstance(value, list | tuple) and all(isinstance(item, str) for item in value)
+    else:
+        fits = type(value) is kind
+    if not fits:
+        raise InvalidInput(f"{name} must be {_WORDS[kind]}, got {value!r}")
+    if p.choices and value not in p.choices:
+        raise UnknownName(f"value of parameter {p.name}", value, p.choices)
+    if p.limits is not None and not p.limits[0] <= value <= p.limits[1]:
+        raise InvalidInput(f"{name} must be from {p.limits[0]:.10g} to {p.limits[1]:.10g}, got {value:.10g}")

@@ -15,6 +15,9 @@ from control_stack.trajectories.sampled import SampledTrajectory
 from control_stack.types import Array
 
 _MIN_ROWS = 4
+# Beyond these a spline loses its digits: a million of m, m/s or rad, and seconds that still fit today's UNIX time.
+_LARGEST, _LARGEST_TIME = 1e6, 1e10
+_SHORTEST_STEP = 1e-6  # s
 
 
 def load_csv(path: str | Path) -> SampledTrajectory:
@@ -23,15 +26,14 @@ def load_csv(path: str | Path) -> SampledTrajectory:
     Time may start anywhere; the first row is flown at 0 s.
 
     Raises:
-        InvalidInput: One line with file and line number: a column is missing, unknown or given twice, a value
-        is
-            not a finite number, time does not increase, or there are fewer than 4 rows.
+        InvalidInput: One line with file and line number: a column is missing, unknown or given twice, a value is
+            not a finite number or absurdly large, time does not increase, or there are fewer than 4 rows.
     """
     columns, lines = _read(Path(path), ("t", "x", "y", "z"), (("yaw",), ("vx", "vy", "vz")), _MIN_ROWS)
     times = columns["t"]
-    for i in np.flatnonzero(np.diff(times) <= 0.0)[:1]:
+    for i in np.flatnonzero(np.diff(times) < _SHORTEST_STEP)[:1]:
         raise InvalidInput(
-            f"{path}, line {lines[i + 1]}: time must increase, got {times[i + 1]:g} s after {times[i]:g} s"
+            f"{path}, line {lines[i + 1]}: time must increase, got {times[i + 1]:.9g} s after {times[i]:.9g} s"
         )
     velocities = _stack(columns, ("vx", "vy", "vz")) if "vx" in columns else None
     return SampledTrajectory(times - times[0], _stack(columns, ("x", "y", "z")), velocities, None, columns.get("yaw"))
@@ -83,7 +85,8 @@ def _read(
         if len(row) != len(header):
             raise InvalidInput(f"{path}, line {number}: {len(row)} values in {len(header)} columns")
         for j, (name, cell) in enumerate(zip(header, row, strict=True)):
-            values[i, j] = _number(cell, f"{path}, line {number}: {name}")
+            largest = _LARGEST_TIME if name == "t" else _LARGEST
+            values[i, j] = _number(cell, f"{path}, line {number}: {name}", largest)
     if len(rows) < min_rows:
         last = rows[-1][0] if rows else line
         raise InvalidInput(f"{path}, line {last}: {len(rows)} rows of values, at least {min_rows} are needed")
@@ -109,11 +112,13 @@ def _check_header(
         raise InvalidInput(f"{place}: column '{missing[0]}' is missing; {expected}")
 
 
-def _number(cell: str, place: str) -> float:
+def _number(cell: str, place: str, largest: float) -> float:
     try:
         value = float(cell)
     except ValueError:
         raise InvalidInput(f"{place} is '{cell}', not a number") from None
     if not math.isfinite(value):
         raise InvalidInput(f"{place} is {cell}, not a finite number")
+    if abs(value) > largest:
+        raise InvalidInput(f"{place} is {cell}, further than {largest:g} from 0")
     return value

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import ArrayLike
 
 from control_stack.errors import InvalidInput, UnknownName
@@ -61,6 +60,8 @@ def _options(kind: str, text: str, readers: Mapping[str, Callable[[str], Any]]) 
             raise UnknownName(f"option of trajectory '{kind}'", key, readers)
         if not equals:
             raise InvalidInput(f"trajectory '{kind}': option '{key}' needs a value, as in {key}=...")
+        if key in found:
+            raise InvalidInput(f"trajectory '{kind}': option '{key}' is given twice")
         try:
             found[key] = readers[key](value)
         except ValueError:
@@ -69,22 +70,22 @@ def _options(kind: str, text: str, readers: Mapping[str, Callable[[str], Any]]) 
 
 
 def _positive(value: str) -> float:
-    """expected a number above 0"""
+    """expected a number from 1e-6 to 1e6"""
     number = float(value)
-    if not 0.0 < number < np.inf:
+    if not 1e-6 <= number <= 1e6:
         raise ValueError
     return number
 
 
 def _count(value: str) -> int:
-    """expected a whole number from 1"""
+    """expected a whole number from 1 to 1000000"""
     number = int(value)
-    if number < 1:
+    if not 1 <= number <= 1_000_000:
         raise ValueError
     return number
 
 
 def _size(value: str) -> tuple[float, float]:
-    """expected two numbers above 0 in metres, as 1.0x0.5"""
+    """expected two numbers from 1e-6 to 1e6 in metres, as 1.0x0.5"""
     a, b = value.split("x")
     return _positive(a), _positive(b)

@@ -10,9 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from closed_loop import closed_loop_function
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from mpl_toolkits import mplot3d  # noqa: F401  (registers the 3-D projection)
 from PIL import Image
 
 import control_stack
+from control_stack.artefacts import plotting
 from control_stack.artefacts.log import FlightLog
 from control_stack.artefacts.metrics import interpolated_at, landing, tracking_metrics
 from control_stack.artefacts.plotting import flight_picture
@@ -119,6 +123,42 @@ def test_the_picture_shows_what_was_flown(flight, tmp_path):
     assert differing(first, part) > 5e-4
     limited = flight_picture(flight, tmp_path / "limits.png", "flight", rotor_limits=(0.0, 2500.9))
     assert differing(first, limited) > 5e-4
+
+
+def error_panel(flight, interval):
+    axes = Figure().add_subplot()
+    plotting._draw_error(axes, flight, interval)
+    return axes, [text.get_text() for text in axes.get_legend().get_texts()]
+
+
+def test_the_rmse_has_one_unit_and_is_that_of_the_interval(flight):
+    reference = interpolated_at(flight.t, flight.reference_t, flight.reference_position)
+    rmse = tracking_metrics(flight.t, flight.position_w, reference, (4.0, 6.0))["position_rmse_m"]
+    axes, labels = error_panel(flight, (4.0, 6.0))
+    assert axes.get_ylabel() == "position error [mm]" and labels[-1] == f"RMSE {1e3 * rmse:.1f} mm"
+    # An interval of which a part was not flown has no figure.
+    assert "RMSE" not in " ".join(error_panel(flight, (4.0, 12.0))[1])
+
+
+def test_names_of_phases_lie_below_the_curves(flight):
+    axes, _ = error_panel(flight, None)
+    plotting._name_phases(axes, flight)
+    canvas = FigureCanvasAgg(axes.figure)
+    canvas.draw()
+    names = [text for text in axes.texts if text.get_text() in ("flight", "landing")]
+    assert len(names) == 2
+    lowest = min(np.nanmin(line.get_ydata()) for line in axes.lines)
+    foot = axes.transData.transform((0.0, lowest))[1]
+    assert all(text.get_window_extent(canvas.get_renderer()).y1 < foot for text in names)
+
+
+def test_a_start_under_the_end_is_seen(flight):
+    axes = Figure().add_subplot(projection="3d")
+    plotting._draw_path(axes, flight)
+    start, end = (next(line for line in axes.lines if line.get_label() == name) for name in ("start", "end"))
+    assert np.linalg.norm(flight.position_w[0] - flight.position_w[-1]) < 0.05  # here they are the same place
+    assert start.get_markerfacecolor() == "none"
+    assert start.get_markersize() - 2.0 * start.get_markeredgewidth() > end.get_markersize()
 
 
 @pytest.mark.parametrize(

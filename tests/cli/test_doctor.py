@@ -34,8 +34,8 @@ def test_every_extra_is_listed_with_python_and_machine(run: Callable) -> None:
 def test_what_is_missing_is_named_with_its_remedy(run: Callable, without: Callable) -> None:
     without("pyomo", "casadi")
     out = run("doctor").out
-    assert "missing pyomo" in row(out, "mip ") and "pip install 'control-stack[mip]'" in row(out, "mip ")
-    assert "missing casadi" in row(out, "sim ") and "control-stack[sim]" in row(out, "sim ")
+    assert "missing pyomo" in row(out, "mip ") and "pip install -e '.[mip]'" in row(out, "mip ")
+    assert "missing casadi" in row(out, "sim ") and "pip install -e '.[sim]'" in row(out, "sim ")
 
 
 def test_without_rclpy_discovery_is_not_tried(without: Callable) -> None:

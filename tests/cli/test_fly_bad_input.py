@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from sim.wind import parse_wind
+
 CRAZYFLIE = resources.files("control_stack") / "vehicles" / "crazyflie.yaml"
 CSV = "t,x,y,z\n0,0,0,1\n1,0,0,1\n2,0.1,0,1\n3,0,0,1\n"
 
@@ -26,7 +28,9 @@ def assert_refused(done, *fragments: str) -> None:
     ("options", "fragments"),
     [
         (["--vehicle", "crazyfly"], ["unknown vehicle 'crazyfly'", "crazyflie", "racer", "x500"]),
-        (["--vehicle", "missing.yaml"], ["missing.yaml"]),
+        (["--vehicle", "missing.yaml"], ["vehicle file missing.yaml does not exist"]),
+        (["--vehicle", "/"], ["vehicle file / is a folder"]),
+        (["--out", ""], ["the run folder needs a name"]),
         (["--controller", "pid"], ["unknown controller 'pid'", "geometric, lqr, path/to/file.py:ClassName"]),
         (["--controller", "missing.py:Mine"], ["missing.py does not exist"]),
         (["--also", "lqr", "pid"], ["unknown controller 'pid'"]),
@@ -38,10 +42,20 @@ def assert_refused(done, *fragments: str) -> None:
         (["--trajectory", "eight:lap=-1"], ["lap=-1"]),
         (["--trajectory", "eight:lap=nan"], ["lap=nan"]),
         (["--trajectory", "hover:duration=inf"], ["duration=inf"]),
+        (["--trajectory", "hover:duration=4000"], ["'hover:duration=4000' takes 4000 s", "at most 3600 s"]),
+        (["--trajectory", "eight:laps=900000"], ["'eight:laps=900000' takes 4950008 s"]),
+        (["--trajectory", "eight:lap=0.01"], ["'eight:lap=0.01' reaches", "crazyflie flies at most 3 m/s"]),
+        (["--trajectory", "eight:size=1000x1000"], ["'eight:size=1000x1000' reaches", "max_speed"]),
+        (["--trajectory", "eight:lap=1e-200"], ["lap=1e-200", "from 1e-6 to 1e6"]),
         (["--trajectory", "missing.csv"], ["missing.csv does not exist"]),
         (["--wind", "strong"], ["wind 'strong'", "dryden:light"]),
         (["--wind", "1,2"], ["wind '1,2'"]),
+        (["--wind", "-1,0,0"], ["--wind: expected one argument", "--wind=-1,0,0"]),
         (["--wind", "nan,0,0"], ["steady wind"]),
+        (["--wind", "1e6,0,0"], ["steady wind is at most 100 m/s, got 1e+06 m/s"]),
+        (["--wind", "1,0,0+dryden:1e6"], ["wind at 20 ft must be from 0 to 100 m/s, got 1e+06"]),
+        (["--also", "lqr"], ["--also needs ROS"]),
+        (["--trajectory", "eight:laps=1,laps=2"], ["'eight'", "'laps' is given twice"]),
         (["--sensors", "gps"], ["'gps'", "none, mocap, vio"]),
         (["--takeoff-height", "0"], ["--takeoff-height must be between 0.1 and 100 m"]),
         (["--takeoff-height", "nan"], ["--takeoff-height", "nan"]),
@@ -66,6 +80,10 @@ def test_arguments(fly: Callable, options: list[str], fragments: list[str]) -> N
     [
         (CSV.replace("2,0.1", "2,nan"), ["line 4", "x is nan"]),
         (CSV.replace("2,0.1", "2,inf"), ["line 4", "not a finite number"]),
+        (CSV.replace("2,0.1", "2,1e9"), ["line 4", "x is 1e9, further than 1e+06 from 0"]),
+        (CSV.replace("2,0.1", "2,30"), ["m/s", "crazyflie flies at most 3 m/s"]),
+        (CSV.replace("2,0.1", "1.00001,3"), ["m/s", "crazyflie flies at most 3 m/s"]),
+        (CSV.replace(",0,1", ",9e5,1").replace("0.1,0", "0.1,9e5"), ["with the way to its start", "at most 3600 s"]),
         (CSV.replace("2,0.1", "2,abc"), ["line 4", "'abc'"]),
         (CSV.replace("2,0.1", "0.5,0.1"), ["line 4", "time must increase"]),
         (CSV.replace("2,0.1,0,1", "2,0.1,0"), ["line 4", "3 values in 4 columns"]),
@@ -73,7 +91,7 @@ def test_arguments(fly: Callable, options: list[str], fragments: list[str]) -> N
         (CSV.replace("2,0.1,0,1", "2,0.1,0,-1"), ["below the ground"]),
         ("", ["line 1", "empty"]),
     ],
-    ids=["nan", "inf", "word", "time", "short", "column", "underground", "empty"],
+    ids=["nan", "inf", "huge", "fast", "jump", "far", "word", "time", "short", "column", "underground", "empty"],
 )
 def test_trajectory_files(fly: Callable, tmp_path: Path, text: str, fragments: list[str]) -> None:
     file = tmp_path / "path.csv"
@@ -93,10 +111,11 @@ def test_the_same_file_without_a_mistake_flies(fly: Callable, tmp_path: Path) ->
         (lambda text: text.replace("value: 0.027", "value: .nan", 1), ["mass"]),
         (lambda text: text.replace("value: 0.027", "value: heavy", 1), ["mass"]),
         (lambda text: text.replace("value: 0.027", "value: [0.027", 1), []),
+        (lambda text: text.replace("name: crazyflie", "name: 3", 1), ["'name' must be text, got 3"]),
         (lambda text: "- just\n- a list\n", []),
         (lambda text: "", []),
     ],
-    ids=["unknown key", "nan", "word", "broken yaml", "list", "empty"],
+    ids=["unknown key", "nan", "word", "broken yaml", "name", "list", "empty"],
 )
 def test_vehicle_files(fly: Callable, tmp_path: Path, change: Callable, fragments: list[str]) -> None:
     file = tmp_path / "mine.yaml"
@@ -143,7 +162,7 @@ def test_an_old_run_is_never_mixed_with_a_new_one(run: Callable, tmp_path: Path)
 def test_bad_input_is_found_before_ros_is_needed(run: Callable, without: Callable) -> None:
     without("rclpy")
     assert_refused(run("fly", "--backend", "analytic", "--vehicle", "tank"), "unknown vehicle 'tank'")
-    assert_refused(run("fly", "--backend", "analytic"), "'rclpy' is not installed", "[ros]", "--no-ros")
+    assert_refused(run("fly", "--backend", "analytic"), "'rclpy' is not installed", "-e '.[ros]'", "--no-ros")
 
 
 def test_without_pybullet_the_analytic_simulator_flies_with_a_word(run: Callable, without: Callable) -> None:
@@ -160,8 +179,21 @@ def test_a_call_that_cannot_be_parsed_is_one_line_too(run: Callable, arguments: 
     assert done.code == 2 and len(done.err.splitlines()) == 1 and "--help" in done.err
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["fly", "--help"], ["doctor", "--help"]])
+@pytest.mark.parametrize("arguments", [["--help"], ["fly", "--help"], ["bench", "--help"], ["doctor", "--help"]])
 def test_help_shows_what_there_is(run: Callable, arguments: list[str]) -> None:
     done = run(*arguments)
-    assert done.code == 0 and done.err == ""
+    assert done.code == 0 and done.err == "" and "`" not in done.out
     assert ("examples:" in done.out) == (arguments[0] == "fly")
+
+
+def test_help_names_every_option_of_trajectories_and_wind(run: Callable) -> None:
+    words = " ".join(run("fly", "--help").out.split())
+    for option in ("duration", "lap", "size", "laps", "ramp", "speed", "acceleration"):
+        assert f"{option}=" in words
+        kind = {"duration": "hover", "speed": "waypoints", "acceleration": "waypoints"}.get(option, "eight")
+        assert_refused(
+            run("fly", "--trajectory", f"{kind}:a.csv,{option}=x" if kind == "waypoints" else f"{kind}:{option}=x"),
+            f"{option}=x cannot be used",
+        )
+    assert "dryden:light|moderate|severe|<m/s at 20 ft>" in words and parse_wind("dryden:3.5").wind_20ft == 3.5
+    assert f"always {1e3 / 100.0:g} ms" in words

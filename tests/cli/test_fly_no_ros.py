@@ -55,8 +55,16 @@ def test_the_folder_holds_all_there_is_to_know(eight) -> None:
     ]
     config = yaml.safe_load((eight.folder / "config.yaml").read_text())
     assert config["controller"] == "geometric" and config["control_rate"] == 100.0 and config["seed"] == 0
-    for text in ("position RMSE", "landed upright", "real-time factor", str(eight.folder)):
+    part = "the laps at full speed"
+    for text in (f"position RMSE, {part}", f"max error, {part}", "landed upright", "real-time factor"):
         assert text in eight.out
+    assert str(eight.folder) in eight.out and eight.summary["measured_part"] == part
+
+
+def test_the_flight_time_is_that_in_the_air(eight) -> None:
+    at = {event.name: event.t for event in eight.record.events}
+    assert eight.summary["flight_time_s"] == pytest.approx(at["landed"] - at["takeoff"])
+    assert eight.summary["flight_time_s"] < eight.record.t[-1] - eight.record.t[0]
 
 
 def test_the_summary_follows_from_the_log_alone(eight) -> None:
@@ -92,6 +100,10 @@ def test_picture_and_summary_are_of_the_same_interval(fly: Callable, monkeypatch
     done = fly("--trajectory", "eight:laps=1")
     assert done.code == 0
     assert list(seen["interval"]) == done.summary["measured_interval_s"]
+    assert seen["subtitle"].endswith(
+        f"RMSE {1e3 * done.summary['position_rmse_m']:.1f} mm, "
+        f"max {1e3 * done.summary['position_max_error_m']:.1f} mm over the laps at full speed"
+    )
 
 
 def test_equal_calls_leave_equal_logs(run: Callable, tmp_path: Path) -> None:
@@ -123,6 +135,8 @@ def test_a_users_controller_flies_from_its_file(fly: Callable) -> None:
     example = Path(__file__).parents[2] / "examples" / "my_controller.py"
     done = fly("--controller", f"{example}:MyController", *HOVER)
     assert done.code == 0 and done.summary["controller"] == f"{example}:MyController"
+    assert done.out.startswith("crazyflie / my_controller.py:MyController  ")  # however long the way to it
+    assert done.summary["measured_part"] == "the whole trajectory"
 
 
 def test_a_users_controller_that_raises_in_flight_is_brought_down(fly: Callable, tmp_path: Path) -> None:
@@ -142,6 +156,8 @@ def test_a_users_controller_that_raises_in_flight_is_brought_down(fly: Callable,
     assert done.summary["landed_upright"] is True and done.summary["completed"] is False
     assert done.events[-4:] == ["controller_failed", "command_timeout", "landing", "landed"]
     assert "no controller: landing" in done.out
+    assert done.summary["position_rmse_m"] is None
+    assert "nan" not in done.out and "no RMSE: the whole trajectory not flown to the end" in done.out
 
 
 def press_ctrl_c(monkeypatch: pytest.MonkeyPatch, *moments: Callable[[float, Phase], bool]) -> None:
@@ -173,11 +189,17 @@ def test_a_second_ctrl_c_cuts(fly: Callable, monkeypatch: pytest.MonkeyPatch) ->
     press_ctrl_c(monkeypatch, lambda t, phase: t > 5.0, lambda t, phase: phase is Phase.LANDING)
     done = fly("--trajectory", "eight")
     assert done.code == 130 and done.events[-2:] == ["landing", "emergency"]
+    assert done.err.splitlines() == ["interrupted: the motors were cut"]
     assert not done.record.truncated and done.summary["interrupted"] is True
 
 
-def test_ctrl_c_from_outside(tmp_path: Path) -> None:
-    """A process of its own, interrupted as by a terminal."""
+@pytest.mark.parametrize(
+    ("number", "ignored"),
+    [(signal.SIGINT, False), (signal.SIGINT, True), (signal.SIGTERM, False)],
+    ids=["Ctrl-C", "Ctrl-C where the shell ignores it", "SIGTERM"],
+)
+def test_ended_from_outside(tmp_path: Path, number: int, ignored: bool) -> None:
+    """A process of its own, ended as by a terminal, in the background of a shell, or by kill."""
     folder = tmp_path / "run"
     options = [
         "--no-ros",
@@ -194,13 +216,14 @@ def test_ctrl_c_from_outside(tmp_path: Path) -> None:
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        preexec_fn=(lambda: signal.signal(signal.SIGINT, signal.SIG_IGN)) if ignored else None,
     )
     log = folder / "flight.mcap"
     deadline = time.monotonic() + 60.0
     while not (log.exists() and log.stat().st_size > 200_000):  # some seconds into the flight
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     out, err = process.communicate(timeout=60.0)
     assert process.returncode == 130
     assert err.splitlines() == ["interrupted: the vehicle was brought down first"]

@@ -48,7 +48,8 @@ def one_line(error) -> str:
 
 def test_built_in_names():
     assert load_controller("geometric") is GeometricController
-    for name in controller_names():
+    assert controller_names() == ["foundation", "geometric", "lqr"]
+    for name in ("geometric", "lqr"):  # the foundation policy takes no rate but its own: tests/foundation
         controller = build_controller(name, load_vehicle("crazyflie"), list(CommandLevel), 50.0)
         assert controller.spec.name == name and controller.spec.rate_hz == 50.0
 
@@ -100,6 +101,7 @@ def test_a_missing_file_or_class_is_named(write, tmp_path):
         ("import no_such_module_anywhere\n", 1, "ModuleNotFoundError"),
         ("def f():\n    return 1 +\n", 2, "SyntaxError"),
         ("def f():\n    raise ValueError('two\\nlines')\n\nf()\n", 2, "ValueError: two"),
+        ("import sys\n\nsys.exit(1)\n", 3, "SystemExit: 1"),
     ],
 )
 def test_an_error_on_import_is_one_line_with_its_place(write, text, line, word):
@@ -131,6 +133,14 @@ def test_an_error_in_the_constructor_is_one_line_with_its_place(write):
     with pytest.raises(InvalidInput) as error:
         build_controller(f"{path}:Mine", load_vehicle("crazyflie"), list(CommandLevel))
     assert one_line(error).startswith(f"{path}, line 13: AttributeError")
+
+
+def test_an_exit_in_the_constructor_is_no_exit(write):
+    text = GOOD + "\n        def __init__(self, parameters, level, rate_hz):\n            raise SystemExit('enough')\n"
+    path = write(text)
+    with pytest.raises(InvalidInput) as error:
+        build_controller(f"{path}:Mine", load_vehicle("crazyflie"), list(CommandLevel))
+    assert one_line(error).startswith(f"{path}, line 13: SystemExit: enough")
 
 
 def test_a_constructor_that_forgets_its_base_is_told_so(write):

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from control_stack.algebra import body_axes, rotate
-from control_stack.laws.cascade import COMMAND_SIZE, InnerLoops, command_columns
+from control_stack.laws.cascade import InnerLoops, command_columns
 from control_stack.quadrotor.dynamics import rk4_step
 from control_stack.quadrotor.parameters import GRAVITY, QuadrotorParameters
+from control_stack.ros_layout import COMMAND_SIZE
 from control_stack.types import (
     AttitudeThrustCommand,
     Command,

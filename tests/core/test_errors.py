@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from control_stack import errors as er
@@ -18,7 +20,7 @@ CASES = [
     (
         er.MissingDependency("casadi", "mpc"),
         ImportError,
-        "'casadi' is not installed: pip install 'control-stack[mpc]'",
+        "'casadi' is not installed: pip install -e '.[mpc]' (in the clone)",
     ),
     (
         er.IncompatibleLevels("lqr", ["rotors"], "x500", ["ctbr", "attitude"]),
@@ -45,6 +47,11 @@ def test_every_error_of_the_tree_is_covered():
         if isinstance(value, type) and issubclass(value, er.ControlStackError) and value is not er.ControlStackError
     }
     assert defined == {type(error) for error, _, _ in CASES}
+
+
+def test_outside_a_clone_the_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(er, "__file__", str(tmp_path / "control_stack" / "errors.py"))
+    assert er.install_command("mpc") == "pip install 'control-stack[mpc]'"
 
 
 def test_fields_are_kept_for_programs():

@@ -42,7 +42,7 @@ PLACES = {
     "pyomo": ("controllers/*",),
     "highspy": ("controllers/*",),
 }
-EAGER_TORCH = ("control_stack/learning/*", "control_stack/learned/*")
+EAGER_TORCH = ("control_stack/learning/*", "control_stack/learned/*", "control_stack/foundation/training/*")
 SERIALISERS = ("pickle", "cPickle", "_pickle", "dill", "cloudpickle", "joblib", "shelve", "marshal")
 
 

@@ -50,9 +50,11 @@ def test_the_file_passes_its_rows(files: Path) -> None:
         assert float(reference.yaw) == pytest.approx(yaw[k])
 
 
-def test_refusals_read_as_written(page: Callable, files: Path) -> None:
+def test_refusals_read_as_written(
+    page: Callable, files: Path, fly: Callable, capsys: pytest.CaptureFixture[str]
+) -> None:
     section = page("trajectories").section("When one is refused")
-    words, lines = (part for part in section.split("\n\n") if part.startswith("|"))
+    words, lines, slow = (part for part in section.split("\n\n") if part.startswith("|"))
     rows = [[c.strip().strip("`") for c in row.split("|")[1:-1]] for row in words.splitlines()[2:]]
     assert len(rows) == 5
     for text, message in rows:
@@ -61,7 +63,7 @@ def test_refusals_read_as_written(page: Callable, files: Path) -> None:
         assert str(caught.value) == message
     original = (files / "path.csv").read_text(encoding="utf-8").splitlines()
     rows = [[c.strip().strip("`") for c in row.split("|")[1:-1]] for row in lines.splitlines()[2:]]
-    assert len(rows) == 5
+    assert len(rows) == 6
     for number, changed, message in rows:
         spoilt = list(original)
         spoilt[int(number) - 1] = changed
@@ -69,6 +71,11 @@ def test_refusals_read_as_written(page: Callable, files: Path) -> None:
         with pytest.raises(ControlStackError) as caught:
             parse_trajectory("path.csv")
         assert str(caught.value) == message
+    rows = [[c.strip().strip("`") for c in row.split("|")[1:-1]] for row in slow.splitlines()[2:]]
+    assert len(rows) == 2
+    for text, message in rows:
+        assert fly("--trajectory", text, "--backend", "analytic").code == 2
+        assert capsys.readouterr().err == f"error: {message}\n"
 
 
 def test_a_path_below_the_ground_is_refused_before_take_off(

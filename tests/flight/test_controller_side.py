@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from control_stack.errors import UnknownName
+from control_stack.errors import FlightAborted, InputRejected, UnknownName
 from control_stack.flight.controller_side import ControllerSide
 from control_stack.flight.setpoints import Setpoints
 from control_stack.protocols import ControllerSpec, ControlResult
 from control_stack.quadrotor.parameters import load_vehicle
 from control_stack.safety.events import Phase, Severity
 from control_stack.trajectories import Hover, Lissajous
-from control_stack.types import CommandLevel, QuadrotorState, RotorCommand
+from control_stack.types import CommandLevel, QuadrotorState, RatesThrustCommand, RotorCommand
 
 STATE = QuadrotorState(np.zeros(3), np.zeros(3), np.array([0.0, 0.0, 0.0, 1.0]), np.zeros(3))
 
@@ -33,7 +33,7 @@ class Constant:
 
     def __call__(self, t, state, reference):
         self.calls += 1
-        if isinstance(self.answer, Exception):
+        if isinstance(self.answer, BaseException):
             raise self.answer
         return self.answer
 
@@ -74,8 +74,10 @@ def test_a_switch_happens_after_the_warm_up_without_a_gap() -> None:
         (RotorCommand(np.zeros(3)), "shape"),
         (None, "NoneType"),
         (ValueError("no solution"), "ValueError: no solution"),
+        (SystemExit(2), "SystemExit: 2"),
+        (RatesThrustCommand(np.zeros(3), 0.3), "level: ctbr, but controller 'b' declares rotors"),
     ],
-    ids=["nan", "shape", "none", "exception"],
+    ids=["nan", "shape", "none", "exception", "exit", "level"],
 )
 def test_a_controller_that_fails_its_warm_up_never_takes_over(answer: Any, reason: str) -> None:
     a, b = Constant(rotors(1.0)), Constant(rotors(2.0))
@@ -88,6 +90,52 @@ def test_a_controller_that_fails_its_warm_up_never_takes_over(answer: Any, reaso
     (event,) = both.drain_events()
     assert (event.name, event.severity) == ("controller_refused", Severity.WARN)
     assert reason in event.message and "'b'" in event.message and "'a' flies on" in event.message
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError("division by zero"), SystemExit(0)], ids=["exception", "exit"])
+def test_whatever_the_active_controller_raises_aborts_by_name(error: BaseException) -> None:
+    a = Constant(error)
+    with pytest.raises(FlightAborted, match=f"controller 'a' failed: {type(error).__name__}"):
+        side(a=a).compute(0.0, STATE, True)
+
+
+def test_a_reset_that_fails_aborts_by_name() -> None:
+    a = Constant(rotors(1.0))
+    both = side(a=a)
+    a.reset = lambda: exec("raise SystemExit(1)")  # type: ignore[method-assign]
+    with pytest.raises(FlightAborted, match="controller 'a' failed: SystemExit: 1"):
+        both.landed()
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [(RatesThrustCommand(np.zeros(3), 0.3), "level"), (None, "type"), (np.zeros(4), "type")],
+    ids=["level", "none", "array"],
+)
+def test_what_the_active_controller_did_not_declare_is_refused_and_told_once(answer: Any, reason: str) -> None:
+    a = Constant(answer)
+    one = side(a=a)
+    for _ in range(3):
+        with pytest.raises(InputRejected) as caught:
+            one.compute(0.0, STATE, True)
+        assert caught.value.reason == reason
+    (event,) = one.drain_events()
+    assert (event.name, event.severity) == ("command_refused", Severity.WARN) and reason in event.message
+    a.answer = rotors(1.0)
+    assert speeds(one, 2) == [1.0, 1.0] and one.drain_events() == []
+    a.answer = answer
+    with pytest.raises(InputRejected):
+        one.compute(0.0, STATE, True)
+    assert [event.name for event in one.drain_events()] == ["command_refused"]
+
+
+def test_a_controller_that_breaks_its_word_does_not_stop_the_one_that_is_to_follow() -> None:
+    both = side(a=Constant(None), b=Constant(rotors(2.0), warm_up=2))
+    both.switch("b")
+    for _ in range(2):
+        with pytest.raises(InputRejected):
+            both.compute(0.0, STATE, True)
+    assert speeds(both, 1) == [2.0]
 
 
 def test_a_failed_controller_may_try_again() -> None:

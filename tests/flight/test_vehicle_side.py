@@ -49,7 +49,7 @@ def test_commands_are_stamped_with_the_vehicles_time(rig: Callable) -> None:
 def test_a_level_that_the_vehicle_does_not_list_is_refused_and_counted(rig: Callable) -> None:
     flight = rig()
     flight.vehicle._spec = VehicleSpec("x", (CommandLevel.POSITION, CommandLevel.ATTITUDE), 100.0)
-    with pytest.raises(InputRejected, match="level: x does not accept rotors"):
+    with pytest.raises(InputRejected, match="level: rotors, but x declares"):
         flight.side.receive(0.0, RotorCommand(np.zeros(4)))
     assert flight.side.rejections.counts == {"command/level": 1}
 

@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from control_stack.boundary import Rejections, check_command, finite, frame, fresh, unit_quaternion
+from control_stack.boundary import Rejections, check_command, check_level, finite, frame, fresh, unit_quaternion
 from control_stack.errors import InputRejected
 from control_stack.types import (
     AttitudeThrustCommand,
+    CommandLevel,
     PositionCommand,
     RatesThrustCommand,
     RotorCommand,
@@ -100,6 +101,17 @@ def test_stamps_away_from_now_are_dropped(stamp: float, expected: str) -> None:
 @pytest.mark.parametrize("stamp", [9.81, 10.0, 10.19])
 def test_stamps_near_now_pass(stamp: float) -> None:
     fresh(stamp, 10.0, 0.2)
+
+
+def test_levels_are_those_that_are_declared() -> None:
+    for command in GOOD:
+        check_level(command, CommandLevel, "x")
+        check_level(command, [command.level], "x")
+        others = [level for level in CommandLevel if level is not command.level]
+        assert reason(check_level, command, others, "x") == "level"
+        assert reason(check_level, command, [], "x") == "level"
+    for nothing in (None, np.zeros(4), "rotors", type("Named", (), {"level": "rotors"})()):
+        assert reason(check_level, nothing, CommandLevel, "x") == "type"
 
 
 def test_frames_are_matched_exactly() -> None:

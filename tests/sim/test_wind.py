@@ -130,6 +130,9 @@ def test_parse_wind(text, expected):
         "dryden:light+2,0,0",
         "dryden:light+dryden:light",
         "2,0,0+dryden:light+dryden:light",
+        "100.1,0,0",
+        "60,60,60",
+        "dryden:100.1",
     ],
 )
 def test_bad_wind_is_one_clear_line(text):

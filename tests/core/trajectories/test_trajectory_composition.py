@@ -101,7 +101,7 @@ def test_words_of_the_command_line(tmp_path):
         ("eight:lap", InvalidInput, "needs a value"),
         ("eight:size=1", InvalidInput, "1.0x0.5"),
         ("eight:laps=1.5", InvalidInput, "whole number"),
-        ("hover:duration=-1", InvalidInput, "above 0"),
+        ("hover:duration=-1", InvalidInput, "from 1e-6 to 1e6"),
         ("nothing.csv", InvalidInput, "does not exist"),
     ],
 )

@@ -1,0 +1,1 @@
+"""One recurrent policy for all quadrotors: airframes it is trained on, training, runtime and export."""

@@ -1,0 +1,104 @@
+"""What the policy sees: 22 numbers, errors seen from the setpoint's heading, and the wrapper around them.
+
+    0:3    position error        m      measured minus setpoint, turned by minus the setpoint's yaw
+    3:12   rotation matrix       1      row-major, body FLU to the setpoint's yaw frame
+    12:15  velocity error        m/s    as the position
+    15:18  body rates            rad/s  body FLU
+    18:22  previous action       1      raw output of the network at its previous 100 Hz step
+
+The layout is RAPTOR's (Eschmann, Albani, Loianno 2025), clipping and yaw frame are those of PX4's mc_raptor,
+so that weights fly there unchanged. ``features`` runs on floats (one vehicle, the fast path of a node) and on
+NumPy or torch columns; ``assemble`` is for whoever has arrays of errors already, as a training loop does.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+from control_stack.algebra import Vector, body_axes, cos, sin, where
+from control_stack.errors import InvalidInput
+
+OBSERVATION = (
+    ("position_error", 3, "m", "measured minus setpoint, in the setpoint's yaw frame"),
+    ("rotation", 9, "1", "row-major, body FLU to the setpoint's yaw frame"),
+    ("velocity_error", 3, "m/s", "measured minus setpoint, in the setpoint's yaw frame"),
+    ("omega_b", 3, "rad/s", "body FLU"),
+    ("previous_action", 4, "1", "raw network output of the previous step"),
+)
+OBSERVATION_SIZE, ACTION_SIZE = 22, 4
+FEATURES = OBSERVATION_SIZE - ACTION_SIZE  # without the previous action
+
+
+@dataclass(frozen=True)
+class Wrapper:
+    """What stands between setpoints and the network.
+
+    Attributes:
+        position_limit, velocity_limit: per axis in the yaw frame, m and m/s; infinity for no limit.
+        lead: s by which the setpoint is taken from its own future, p + T v + T^2/2 a and v + T a: the network
+            has no look-ahead, so a constant lag behind a moving setpoint is made up for here.
+    """
+
+    position_limit: float = 0.5
+    velocity_limit: float = 1.0
+    lead: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not (self.position_limit > 0.0 and self.velocity_limit > 0.0):
+            raise InvalidInput("limits of position and velocity error must be positive")
+        if not 0.0 <= self.lead <= 1.0:
+            raise InvalidInput(f"the reference lead must lie within 0 and 1 s, got {self.lead:g}")
+
+
+BARE = Wrapper(math.inf, math.inf, 0.0)
+
+
+def features(
+    x: Any, position: Vector, velocity: Vector, acceleration: Vector, yaw: Any, wrapper: Wrapper = BARE
+) -> tuple[Any, ...]:
+    """The first 18 entries of the observation, as columns.
+
+    Args:
+        x: position_w, velocity_w, quat_xyzw, omega_b: 13 columns, SI units.
+        position, velocity, acceleration: of the setpoint, world, m, m/s, m/s^2.
+        yaw: of the setpoint, rad.
+        wrapper: Clipping and lead.
+    """
+    tau = wrapper.lead
+    if tau:
+        half = 0.5 * tau * tau
+        position = tuple(p + tau * v + half * a for p, v, a in zip(position, velocity, acceleration, strict=True))
+        velocity = tuple(v + tau * a for v, a in zip(velocity, acceleration, strict=True))
+    c, s = cos(yaw), sin(yaw)
+    bx, by, bz = body_axes(x[6:10])
+    return (
+        *_seen(x[0], x[1], x[2], position, c, s, wrapper.position_limit),
+        *(c * bx[0] + s * bx[1], c * by[0] + s * by[1], c * bz[0] + s * bz[1]),
+        *(c * bx[1] - s * bx[0], c * by[1] - s * by[0], c * bz[1] - s * bz[0]),
+        *(bx[2], by[2], bz[2]),
+        *_seen(x[3], x[4], x[5], velocity, c, s, wrapper.velocity_limit),
+        *x[10:13],
+    )
+
+
+def assemble(position_error: Any, rotation: Any, velocity_error: Any, omega_b: Any, previous_action: Any) -> Any:
+    """(..., 22) from arrays or tensors of (..., 3), (..., 3, 3) or (..., 9), (..., 3), (..., 3), (..., 4)."""
+    if rotation.shape[-1] == 3:
+        rotation = rotation.reshape(*rotation.shape[:-2], 9)
+    parts = (position_error, rotation, velocity_error, omega_b, previous_action)
+    namespace = sys.modules[type(rotation).__module__.partition(".")[0]]
+    if namespace.__name__ == "torch":
+        return namespace.cat(parts, dim=-1)
+    return namespace.concatenate(parts, axis=-1)
+
+
+def _seen(x: Any, y: Any, z: Any, setpoint: Vector, c: Any, s: Any, limit: float) -> Vector:
+    """(x, y, z) - setpoint in the yaw frame, each within +-limit; NaN stays NaN, so that it is noticed."""
+    dx, dy, dz = x - setpoint[0], y - setpoint[1], z - setpoint[2]
+    error = (c * dx + s * dy, c * dy - s * dx, dz)
+    if limit == math.inf:
+        return error
+    return tuple(where(e > limit, limit, where(e < -limit, -limit, e)) for e in error)  # type: ignore[return-value]
