@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from control_stack.foundation.training import student
 from control_stack.foundation.training.episodes import Waves
+from control_stack.foundation.training.policy_gradient import Architecture, privileged
 from control_stack.foundation.training.simulator import (
     DT,
     ROTORS,
@@ -33,26 +33,29 @@ class Pilot(Protocol):
     def reset(self, count: int) -> None:
         """Forgets everything, for N vehicles."""
 
-    def __call__(self, observation: Tensor, x: Tensor, fleet: Fleet) -> Tensor:
-        """Raw action (4, N) from the observation (22, N); teachers may look at the true state and fleet."""
+    def __call__(self, observation: Tensor, truth: Tensor) -> Tensor:
+        """Raw action (4, N) from the observation (22, N).
+
+        ``truth`` (29, N) is for teachers: the observation without delay and noise, and what no sensor tells.
+        """
 
 
-class StudentPilot:
-    """A student's weights as a pilot."""
+class NetworkPilot:
+    """A student, or a stack of teachers, as a pilot."""
 
-    def __init__(self, weights: Mapping[str, Tensor]):
-        self._weights = weights
-        self._hidden: Tensor | None = None
+    def __init__(self, architecture: Architecture, weights: Mapping[str, Tensor], privileged: bool = False):
+        self._architecture, self._weights, self._privileged = architecture, weights, privileged
+        self._hidden: Tensor = torch.zeros(0, 0)
 
     def reset(self, count: int) -> None:
         """Hidden states to the trained initial one."""
-        self._hidden = student.initial_hidden(self._weights, count)
+        self._hidden = self._architecture.initial_hidden(self._weights, count)
 
-    def __call__(self, observation: Tensor, x: Tensor, fleet: Fleet) -> Tensor:
+    def __call__(self, observation: Tensor, truth: Tensor) -> Tensor:
         """One step of all vehicles."""
-        hidden: Any = self._hidden
-        w = next(iter(self._weights.values()))
-        action, self._hidden = student.act(self._weights, observation.to(w.dtype), hidden)
+        kind = self._hidden.dtype
+        seen = (truth[:22] if self._privileged else observation).to(kind)
+        action, self._hidden = self._architecture.act(self._weights, seen, truth[22:].to(kind), self._hidden)
         return action.to(observation.dtype)
 
 
@@ -124,7 +127,8 @@ def fly(
         observation = observe(measured, reference.ahead(t, lead), raw)
         if shape is not None:
             observation = shape(observation)
-        new = pilot(observation, x, fleet)
+        truth = torch.cat([observe(x[0:13], reference.at(t), raw), privileged(x, fleet.columns, fleet.disturbance)])
+        new = pilot(observation, truth)
         left = 1.0 - fleet.sag * (k * DT)
         x = world_step(x, rotor_command(new), fleet.columns, fleet.disturbance, left, method)
         ok = torch.isfinite(x).all(0) & (x.abs().amax(0) < 1e6)

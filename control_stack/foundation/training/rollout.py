@@ -29,7 +29,7 @@ class Crowd:
 
     Attributes:
         x: (17, N). history: (9, 10, N) what delayed sensors still have to tell. hidden: (H, N).
-        previous: (4, N) raw actions. clock: (N,) steps since the start. born: windows flown in this episode.
+        previous: (4, N) raw actions. clock: (N,) steps since the start.
     """
 
     fleet: Fleet
@@ -79,14 +79,11 @@ class Nursery:
             torch.zeros(4, self._count, device=self.device), zero,
         )  # fmt: skip
 
-    def renew(self, crowd: Crowd, initial_hidden: Tensor) -> tuple[Crowd, Tensor]:
+    def renew(self, crowd: Crowd, initial_hidden: Tensor) -> Crowd:
         """The crowd with the lost and the finished replaced, all cut from the graph.
 
         Args:
             initial_hidden: (H, N) hidden state of new episodes, with its graph.
-
-        Returns:
-            The crowd, and (N,) whether a vehicle is new.
         """
         gone = lost(crowd.x, crowd.reference.at(crowd.times()))
         self.losses += int(gone.sum())
@@ -97,17 +94,14 @@ class Nursery:
         def choose(mine: Tensor, theirs: Tensor) -> Tensor:
             return torch.where(new, theirs, torch.nan_to_num(mine.detach()))
 
-        return (
-            Crowd(
-                crowd.fleet.replace(new, other.fleet),
-                crowd.reference.replace(new, other.reference),
-                choose(crowd.x, other.x),
-                choose(crowd.history, other.history),
-                torch.where(new, initial_hidden, torch.nan_to_num(crowd.hidden.detach())),
-                choose(crowd.previous, other.previous),
-                choose(crowd.clock, other.clock),
-            ),
-            new,
+        return Crowd(
+            crowd.fleet.replace(new, other.fleet),
+            crowd.reference.replace(new, other.reference),
+            choose(crowd.x, other.x),
+            choose(crowd.history, other.history),
+            torch.where(new, initial_hidden, torch.nan_to_num(crowd.hidden.detach())),
+            choose(crowd.previous, other.previous),
+            choose(crowd.clock, other.clock),
         )
 
     def noise(self, steps: int) -> Tensor:

@@ -49,6 +49,22 @@ def initial_weights(generator: torch.Generator, hidden: int = HIDDEN_SIZE) -> We
     return weights
 
 
+class Student:
+    """The student as an ``Architecture``; its width is read from the weights."""
+
+    policies = 1
+
+    def act(
+        self, weights: Mapping[str, Tensor], observation: Tensor, privileged: Tensor, hidden: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """One step; what is privileged it never sees."""
+        return act(weights, observation, hidden)
+
+    def initial_hidden(self, weights: Mapping[str, Tensor], count: int) -> Tensor:
+        """(H, N) the trained initial hidden state."""
+        return initial_hidden(weights, count)
+
+
 def act(weights: Mapping[str, Tensor], observation: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
     """One step.
 

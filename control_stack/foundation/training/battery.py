@@ -1,0 +1,140 @@
+"""The closed-loop tests that policies are chosen and compared by, each on airframes drawn from its own seed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from control_stack.errors import UnknownName
+from control_stack.foundation.airframes import (
+    LAWS,
+    Airframes,
+    Conditions,
+    calm,
+    crazyflie_preset,
+    sample,
+    sample_conditions,
+)
+from control_stack.foundation.training.episodes import Waves, eights, hover, starts
+from control_stack.foundation.training.evaluation import Flight, Pilot, fly
+from control_stack.foundation.training.simulator import Fleet
+
+RAMP = 3.0  # s, after which an eight's lap is scored
+
+
+@dataclass(frozen=True)
+class Test:
+    """One test.
+
+    Attributes:
+        seconds, scored: Length of the flight and of its scored end, s.
+        lap: Of the figure-eight, s; None hovers.
+        law: Airframe law. agility: Its torque/inertia narrowed to this range. preset: RAPTOR's Crazyflie instead.
+        random_force: Force by the law, else none.
+        sideways: Force along x / weight. velocity_delay: s. noise: Factor on the unit noise.
+        all_conditions: Everything that the law varies (the wide law).
+    """
+
+    seconds: float = 5.0
+    scored: float = 1.0
+    lap: float | None = None
+    law: str = "raptor"
+    agility: tuple[float, float] | None = None
+    preset: bool = False
+    random_force: bool = False
+    sideways: float = 0.0
+    velocity_delay: float = 0.0
+    noise: float = 0.0
+    all_conditions: bool = False
+
+    def airframes(self, count: int, rng: np.random.Generator) -> Airframes:
+        """Those that fly it."""
+        if self.preset:
+            return crazyflie_preset()[np.zeros(count, dtype=int)]
+        law = LAWS[self.law]
+        return sample(replace(law, torque_to_inertia=self.agility) if self.agility else law, count, rng)
+
+    def conditions(self, airframes: Airframes, rng: np.random.Generator) -> Conditions:
+        """What they fly under."""
+        if self.random_force or self.all_conditions:
+            return sample_conditions(LAWS[self.law], airframes, rng)
+        still = calm(airframes)
+        n = len(airframes)
+        force = np.zeros((3, n))
+        force[0] = self.sideways * airframes.weight
+        return replace(
+            still, force_w=force, velocity_delay=np.full(n, self.velocity_delay), noise=np.full(n, self.noise)
+        )
+
+    def reference(self, count: int) -> Waves:
+        """What they follow."""
+        return hover(count) if self.lap is None else eights(count, self.lap, ramp=RAMP)
+
+
+def _eight(lap: float, preset: bool = False) -> Test:
+    return Test(seconds=RAMP + lap, scored=lap, lap=lap, preset=preset)
+
+
+TESTS = {
+    "hover, random force": Test(random_force=True),
+    "hover, calm": Test(seconds=5.0, scored=1.0),
+    "hover, calm, after 2 s": Test(scored=3.0),
+    "hover, sensor noise, after 2 s": Test(scored=3.0, noise=1.0),
+    "hover 50 s": Test(seconds=50.0),
+    "torque/inertia 40-100": Test(agility=(40.0, 100.0)),
+    "eight, 10 s lap": _eight(10.0),
+    "eight, 5.5 s lap": _eight(5.5),
+    "sideways force 10 %": Test(sideways=0.1),
+    "sideways force 30 %": Test(sideways=0.3),
+    "velocity delay 20 ms": Test(velocity_delay=0.02),
+    "velocity delay 40 ms": Test(velocity_delay=0.04),
+    "velocity delay 80 ms": Test(velocity_delay=0.08),
+    "Crazyflie preset, hover": Test(preset=True),
+    "Crazyflie preset, eight, 5.5 s lap": _eight(5.5, preset=True),
+    "wide law, hover": Test(law="wide", all_conditions=True),
+}
+
+
+def fly_test(
+    name: str, pilot: Pilot, count: int, seed: int, *, lead: float = 0.0, clipped: bool = False,
+    dtype: torch.dtype = torch.float32, method: str = "rk4",
+) -> tuple[Flight, Airframes]:  # fmt: skip
+    """Flies one of TESTS on ``count`` airframes drawn from ``seed``.
+
+    Args:
+        lead: Reference lead of the wrapper, s. clipped: The wrapper's limits on the errors.
+
+    Raises:
+        UnknownName: No such test.
+    """
+    if name not in TESTS:
+        raise UnknownName("test", name, TESTS)
+    test = TESTS[name]
+    rng, generator = np.random.default_rng(seed), torch.Generator().manual_seed(seed)
+    airframes = test.airframes(count, rng)
+    conditions = test.conditions(airframes, rng)
+    fleet = Fleet.of(airframes, conditions, dtype=dtype)
+    x = starts(count, generator, torch.as_tensor(airframes.hover_speed)).to(dtype)
+    flight = fly(
+        pilot,
+        fleet,
+        x,
+        test.reference(count),
+        round(test.seconds * 100),
+        round(test.scored * 100),
+        generator=generator if np.any(conditions.noise > 0.0) else None,
+        shape=_clip if clipped else None,
+        lead=lead,
+        method=method,
+    )
+    return flight, airframes
+
+
+def _clip(observation: Tensor) -> Tensor:
+    """mc_raptor's limits: 0.5 m and 1 m/s, axis by axis."""
+    return torch.cat(
+        [observation[0:3].clamp(-0.5, 0.5), observation[3:12], observation[12:15].clamp(-1.0, 1.0), observation[15:]]
+    )
