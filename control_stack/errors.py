@@ -78,6 +78,18 @@ class FlightAborted(ControlStackError, RuntimeError):
     """A flight did not reach its planned end; the message says which phase and why."""
 
 
+class VehicleRefused(FlightAborted):
+    """A vehicle declined what it was asked (arming, a mode); the message gives its own words."""
+
+
+class LinkError(ControlStackError, ConnectionError):
+    """No link to a vehicle, or one of another kind; the message names what was found and what is needed."""
+
+
+class TrainingAborted(ControlStackError, RuntimeError):
+    """A training did not reach its end; the message says why, and whether it can be resumed."""
+
+
 def install_command(extra: str) -> str:
     """What brings an extra: of the clone that this package runs from, or else of the installed package."""
     clone = Path(__file__).resolve().parents[1]

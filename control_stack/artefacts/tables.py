@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TextIO
@@ -65,6 +65,10 @@ def table(rows: Sequence[Sequence[Any]], headers: Sequence[str] = ()) -> str:
     return "\n".join(out)
 
 
+def _span(interval: Sequence[float] | None) -> str:
+    return "-" if interval is None else f"{number(float(interval[0]))} .. {number(float(interval[1]))}"
+
+
 def _is_number(value: Any) -> bool:
     return value is None or (isinstance(value, int | float) and not isinstance(value, bool))
 
@@ -77,6 +81,7 @@ class BenchRow:
         test, metric, value, unit: What was measured.
         target: What it should reach, like ">= 30" or "<= 0.10", in the same unit; None for information.
         peer: The same figure of another implementation measured in the same run, if there is one.
+        interval, peer_interval: (low, high) of 95 % confidence, where it was estimated.
     """
 
     test: str
@@ -85,6 +90,8 @@ class BenchRow:
     unit: str
     target: str | None = None
     peer: float | None = None
+    interval: Sequence[float] | None = None
+    peer_interval: Sequence[float] | None = None
 
     @property
     def holds(self) -> bool | None:
@@ -105,21 +112,42 @@ class BenchRow:
         return bool(compare(float(self.value), limit))
 
 
+@dataclass(frozen=True)
+class Findings:
+    """Rows with what lists and pictures are made from.
+
+    Attributes:
+        details: Mappings, sequences, arrays and scalars.
+    """
+
+    rows: Sequence[BenchRow]
+    details: Mapping[str, Any]
+
+
 def bench_report(
-    rows: Sequence[BenchRow], path: str | Path | None, seed: int | None, stream: TextIO | None = None
+    rows: Sequence[BenchRow],
+    path: str | Path | None,
+    seed: int | None,
+    stream: TextIO | None = None,
+    details: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Prints the rows as a table and writes them to ``path`` (None: nowhere) with seed and provenance.
 
     The file is {"rows": [{test, metric, value, unit, target, peer, holds}], "seed", "git_revision",
-    "versions", "machine"}; the same is returned.
+    "versions", "machine"}, rows with "interval" and "peer_interval" where any has one, and "details" if there
+    are any; the same is returned.
     """
+    sure = ("interval", "peer_interval") if any(row.interval or row.peer_interval for row in rows) else ()
+    headers = ("test", "metric", "value", "unit", "target", "peer", "holds")
     report: dict[str, Any] = {
-        "rows": [{**asdict(row), "holds": row.holds} for row in rows],
+        "rows": [{key: value for key, value in {**asdict(row), "holds": row.holds}.items() if key in headers + sure}
+                 for row in rows],
         "seed": seed,
         **provenance(),
-    }
-    headers = ("test", "metric", "value", "unit", "target", "peer", "holds")
-    text = table([[entry[key] for key in headers] for entry in report["rows"]], headers)
+        **({"details": dict(details)} if details else {}),
+    }  # fmt: skip
+    shown = [[_span(entry[key]) if key in sure else entry[key] for key in headers + sure] for entry in report["rows"]]
+    text = table(shown, tuple(key.replace("_", " ") for key in headers + sure))
     print(text, file=stream or sys.stdout)
     if path is not None:
         write_json(path, report)

@@ -5,20 +5,28 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
+import math
 import sys
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 from tqdm import tqdm
 
 from control_stack.artefacts.runs import git_revision, write_json
-from control_stack.artefacts.tables import BenchRow, bench_report
+from control_stack.artefacts.tables import BenchRow, Findings, bench_report
 from control_stack.cli.arguments import check_seed, output_file
 from control_stack.errors import InvalidInput
 
-NAMES = ("sim",)
-Group = Callable[[int, bool], list[BenchRow]]
+NAMES = {
+    "sim": "simulators, geometric controller, ROS loops",
+    "foundation": "the foundation policy beside the released one",
+}
+# Takes seed and whether to be quick.
+Group = Callable[[int, bool], list[BenchRow] | Findings]
+_FOUNDATION_ONLY = ("weights", "teachers", "ablation")
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
@@ -29,10 +37,14 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         description=__doc__,
         epilog="Groups of rows that are already in FILE.partial (same seed, mode and revision) are not measured again.",
     )
-    parser.add_argument("name", choices=NAMES, help="sim: simulators, geometric controller, ROS loops")
-    parser.add_argument("--json", metavar="FILE", help="where to write the rows")
+    parser.add_argument("name", choices=NAMES, help="; ".join(f"{name}: {what}" for name, what in NAMES.items()))
+    parser.add_argument("--json", metavar="FILE", help="where to write the rows; a picture, if any, goes beside it")
     parser.add_argument("--quick", action="store_true", help="within 5 minutes, for CI")
     parser.add_argument("--seed", type=int, default=0, help="of gusts, noise and random states (default 0)")
+    only = parser.add_argument_group("bench foundation")
+    only.add_argument("--weights", metavar="FILE", help=".safetensors with its card (default: the shipped weights)")
+    only.add_argument("--teachers", metavar="DIR", help="their output folder, for a column of what they reach")
+    only.add_argument("--ablation", metavar="DIR", help="weights files of other students to score")
     parser.set_defaults(run=run)
 
 
@@ -40,42 +52,66 @@ def run(options: argparse.Namespace) -> int:
     """Measures the groups one after another, so that none disturbs another's times."""
     check_seed(options.seed)
     target = output_file("--json", options.json) if options.json is not None else None
-    groups = _groups(options.name)
+    for name in _FOUNDATION_ONLY:
+        if getattr(options, name) is not None and options.name != "foundation":
+            raise InvalidInput(f"--{name} belongs to 'bench foundation'")
+    chosen, source = _groups(options.name, options), _module(options.name)
     partial = target.with_name(target.name + ".partial") if target else None
-    key = {"seed": options.seed, "quick": options.quick, "git_revision": git_revision()}
+    given = {name: getattr(options, name) for name in _FOUNDATION_ONLY}
+    key = {"seed": options.seed, "quick": options.quick, "git_revision": git_revision(), **given}
+    if hasattr(source, "identity"):
+        key |= source.identity(**given)
     done = _resume(partial, key)
-    with tqdm(total=len(groups), file=sys.stderr, desc=f"bench {options.name}", leave=False) as bar:
-        for name, measure in groups.items():
+    with tqdm(total=len(chosen), file=sys.stderr, desc=f"bench {options.name}", leave=False) as bar:
+        for name, measure in chosen.items():
             bar.set_postfix_str(name)
             if name not in done:
-                done[name] = measure(options.seed, options.quick)
+                found = measure(options.seed, options.quick)
+                done[name] = found if isinstance(found, Findings) else Findings(found, {})
                 if partial:
-                    write_json(
-                        partial, {**key, "groups": {g: [asdict(row) for row in rows] for g, rows in done.items()}}
-                    )
+                    write_json(partial, {**key, "groups": {g: asdict(found) for g, found in done.items()}})
             bar.update()
-    bench_report([row for name in groups for row in done[name]], target, options.seed)
+    details = {name: done[name].details for name in chosen if done[name].details}
+    report = bench_report([row for name in chosen for row in done[name].rows], target, options.seed, details=details)
+    if hasattr(source, "finish"):
+        source.finish(report, target)
     if partial:
         partial.unlink(missing_ok=True)
     return 0
 
 
-def _groups(name: str) -> dict[str, Group]:
+def _module(name: str) -> ModuleType:
     root = Path(__file__).resolve().parents[2]
     if not (root / "benchmarks" / f"{name}.py").is_file():
         raise InvalidInput("benchmarks come with the source tree, not with the wheel: run this in a clone")
-    sys.path.insert(0, str(root))
-    return importlib.import_module(f"benchmarks.{name}").GROUPS
+    if str(root) not in sys.path:
+        sys.path.insert(0, str(root))
+    return importlib.import_module(f"benchmarks.{name}")
 
 
-def _resume(partial: Path | None, key: dict) -> dict[str, list[BenchRow]]:
+def _groups(name: str, options: argparse.Namespace) -> dict[str, Group]:
+    module = _module(name)
+    if name == "foundation":
+        return module.groups(**{name: getattr(options, name) for name in _FOUNDATION_ONLY})
+    return module.GROUPS
+
+
+def _resume(partial: Path | None, key: dict) -> dict[str, Findings]:
     """Groups that an interrupted run with the same seed, mode and revision has measured."""
     if partial is None or not partial.is_file():
         return {}
     try:
-        found = json.loads(partial.read_text(encoding="utf-8"))
-        if {name: found[name] for name in key} != key:
+        stored = json.loads(partial.read_text(encoding="utf-8"))
+        if {name: stored[name] for name in key} != key:
             return {}
-        return {name: [BenchRow(**row) for row in rows] for name, rows in found["groups"].items()}
+        return {
+            name: Findings([_row(row) for row in found["rows"]], found["details"])
+            for name, found in stored["groups"].items()
+        }
     except (ValueError, KeyError, TypeError):
         return {}
+
+
+def _row(stored: dict[str, Any]) -> BenchRow:
+    value = stored["value"]
+    return BenchRow(**{**stored, "value": math.nan if value is None else value})  # JSON knows no NaN

@@ -30,6 +30,7 @@ class FlyConfig:
     takeoff_height: float
     control_rate: float
     physics_rate: float
+    uri: str | None = None
 
 
 @dataclass

@@ -15,6 +15,7 @@ import numpy as np
 from control_stack.artefacts.runs import RunFolder
 from control_stack.cli.arguments import check_seed
 from control_stack.cli.flight import FlyConfig, Outcome, ProgressBar
+from control_stack.cli.hardware import HARDWARE, hardware_levels
 from control_stack.cli.interrupts import noted
 from control_stack.cli.report import report
 from control_stack.errors import InvalidInput, MissingDependency
@@ -65,15 +66,17 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     )
     add(
         "--backend",
-        choices=["bullet", "analytic"],
-        help="simulator (default bullet, or analytic where PyBullet is missing)",
+        choices=["bullet", "analytic", *HARDWARE],
+        help="simulator (default bullet, or analytic where PyBullet is missing), or the link of a vehicle",
     )
     add(
         "--vehicle",
-        default="crazyflie",
         metavar="NAME|FILE",
-        help=f"{', '.join(vehicle_names())}, or a vehicle file",
+        help=f"{', '.join(vehicle_names())}, or a vehicle file (default crazyflie, for px4 x500)",
     )
+    uris = ", ".join(f"{name} {backend.uri}" for name, backend in HARDWARE.items())
+    add("--uri", metavar="URI", help=f"where a vehicle's link is found (default {uris})")
+    add("--arm", action="store_true", help="let a vehicle's motors run; without it a link is only checked")
     add(
         "--trajectory",
         default="eight",
@@ -121,6 +124,10 @@ def run(options: argparse.Namespace) -> int:
 
         claim(config.namespace).close()  # before a run folder is made; the sim node claims it for the flight
         return _fly(options.out, config, parameters, partial(fly_ros, config))
+    if config.backend in HARDWARE:
+        from control_stack.cli.fly_hardware import fly_hardware
+
+        return fly_hardware(config, parameters, options.arm, partial(_fly, options.out, config, parameters))
     from control_stack.cli.fly_in_process import InProcess
 
     with InProcess(config, parameters) as flight:
@@ -148,8 +155,17 @@ def resolve(options: argparse.Namespace) -> tuple[FlyConfig, QuadrotorParameters
     from sim.sensors import sensor_preset
     from sim.wind import parse_wind
 
+    hardware = HARDWARE.get(options.backend)
+    options.vehicle = options.vehicle or (hardware.vehicle if hardware else "crazyflie")
     parameters = load_vehicle(options.vehicle)
     levels = tuple(level.value for level in CommandLevel if level is not CommandLevel.JOINTS)
+    if hardware:
+        _check_hardware(options)
+        levels = hardware_levels(hardware, parameters, options.uri)
+    elif options.uri or options.arm:
+        raise InvalidInput("--uri and --arm are for a vehicle's link: " + ", ".join(f"--backend {k}" for k in HARDWARE))
+    if options.level and options.level not in levels:
+        raise InvalidInput(f"--level {options.level}: the link of {options.backend} takes only {', '.join(levels)}")
     if options.level:
         levels = (options.level,)
     controllers = tuple(dict.fromkeys([options.controller, *options.also]))
@@ -176,7 +192,7 @@ def resolve(options: argparse.Namespace) -> tuple[FlyConfig, QuadrotorParameters
         vehicle = str(Path(vehicle).resolve())
     config = FlyConfig(
         vehicle=vehicle,
-        backend=_backend(options.backend),
+        backend=options.backend if hardware else _backend(options.backend),
         controller=_absolute(options.controller),
         controllers=tuple(_absolute(name) for name in controllers),
         levels=levels,
@@ -186,14 +202,29 @@ def resolve(options: argparse.Namespace) -> tuple[FlyConfig, QuadrotorParameters
         seed=options.seed,
         ros=not options.no_ros,
         namespace=options.namespace.strip("/"),
-        real_time_factor=options.realtime,
+        real_time_factor=1.0 if hardware else options.realtime,
         compute_delay=options.compute_delay,
         takeoff_height=options.takeoff_height,
         control_rate=100.0,
         physics_rate=1000.0,
+        uri=options.uri or (hardware.uri if hardware else None),
     )
     plan(config, parameters, None)
     return config, parameters
+
+
+def _check_hardware(options: argparse.Namespace) -> None:
+    """Refuses what only a simulator has."""
+    for option, value, none in (
+        ("--wind", options.wind, "none"),
+        ("--sensors", options.sensors, "none"),
+        ("--realtime", options.realtime, None),
+        ("--compute-delay", options.compute_delay, "none"),
+    ):
+        if value != none:
+            raise InvalidInput(f"{option} is for simulators: {options.backend} has weather and time of its own")
+    if not options.no_ros:
+        raise InvalidInput(f"--backend {options.backend} flies in one process so far: add --no-ros")
 
 
 def plan(config: FlyConfig, parameters: QuadrotorParameters, state: QuadrotorState | None) -> Trajectory:

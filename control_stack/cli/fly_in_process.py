@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -17,11 +18,13 @@ from control_stack.flight.in_process import InProcessFlight, Timing
 from control_stack.flight.recorder import Recorder
 from control_stack.flight.setpoints import Setpoints
 from control_stack.flight.vehicle_side import VehicleSide
-from control_stack.protocols import Trajectory
+from control_stack.protocols import Trajectory, Vehicle
 from control_stack.quadrotor.parameters import QuadrotorParameters
 from control_stack.safety.events import Phase
 from control_stack.safety.supervisor import SafetyConfig
 from control_stack.types import CommandLevel, QuadrotorState
+
+_Self = TypeVar("_Self", bound="InProcess")
 
 
 class InProcess:
@@ -30,6 +33,16 @@ class InProcess:
     def __init__(self, config: FlyConfig, parameters: QuadrotorParameters):
         """Raises a ControlStackError for what cannot be built, before a run folder is made for it."""
         from controllers.loader import build_controller
+
+        self._config = config
+        levels, rate = [CommandLevel(v) for v in config.levels], config.control_rate
+        built = {name: build_controller(name, parameters, levels, rate) for name in config.controllers}
+        self._controllers = ControllerSide(built, config.controller, Setpoints(parameters.limits))
+        self._vehicle = self._build(config, parameters)
+        self._side = VehicleSide(self._vehicle, parameters, SafetyConfig(takeoff_height=config.takeoff_height))
+
+    def _build(self, config: FlyConfig, parameters: QuadrotorParameters) -> Vehicle:
+        """The vehicle, connected."""
         from sim.config import SimulationConfig
         from sim.factory import make_vehicle
         from sim.sensors import sensor_preset
@@ -42,15 +55,14 @@ class InProcess:
             wind=parse_wind(config.wind),
             sensors=sensor_preset(config.sensors),
         )
-        self._config = config
-        levels, rate = [CommandLevel(v) for v in config.levels], config.control_rate
-        built = {name: build_controller(name, parameters, levels, rate) for name in config.controllers}
-        self._controllers = ControllerSide(built, config.controller, Setpoints(parameters.limits))
-        self._vehicle = make_vehicle(config.backend, parameters, simulation)
-        self._vehicle.connect()
-        self._side = VehicleSide(self._vehicle, parameters, SafetyConfig(takeoff_height=config.takeoff_height))
+        vehicle = make_vehicle(config.backend, parameters, simulation)
+        vehicle.connect()
+        return vehicle
 
-    def __enter__(self) -> InProcess:
+    def _flight(self, timing: Timing, recorder: Recorder) -> InProcessFlight:
+        return InProcessFlight(self._vehicle, self._side, self._controllers, timing, recorder)  # type: ignore[arg-type]
+
+    def __enter__(self: _Self) -> _Self:
         return self
 
     def __exit__(self, *details: object) -> None:
@@ -73,20 +85,20 @@ class InProcess:
         pace = _Pacer(dt / config.real_time_factor) if config.real_time_factor else (lambda: None)
         timing = Timing(dt, 1.0 / config.physics_rate, ComputeDelay(config.compute_delay, dt), pace)
         recorder = Recorder(FlightLog(log))
-        flight = InProcessFlight(self._vehicle, self._side, controllers, timing, recorder)
+        flight = self._flight(timing, recorder)
         outcome = Outcome()
 
         def watched(t: float, phase: Phase) -> None:
             progress(t, phase)
             check()
 
-        started = time.monotonic()
+        started, began = time.monotonic(), flight.t
         try:
             trajectory = make(self._vehicle.state())
             progress.expect(trajectory.duration + 9.0)
             self._fly(flight, trajectory, watched, outcome)
         finally:
-            outcome.real_time_factor = flight.t / max(time.monotonic() - started, 1e-9)
+            outcome.real_time_factor = (flight.t - began) / max(time.monotonic() - started, 1e-9)
             periods = np.diff(controllers.call_times)
             if len(periods):
                 p50, p99 = np.percentile(periods, [50, 99]).tolist()

@@ -58,13 +58,13 @@ class InProcessFlight:
     def tick(self) -> None:
         """One control period."""
         t, timing, side = self.t, self._timing, self._side
-        before, state, truth = side.phase, side.observe(), self._vehicle.true_state()
+        before, state, truth = side.phase, side.observe(), self._truth()
         flying = side.phase is Phase.FLYING
         measured = 0.0 if self._failure else self._control(t, state, flying)
-        advance(side, self._vehicle, t, timing.dt, timing.physics_dt, timing.delay.seconds(measured))
+        self._act(t, measured)
         self._recorder.period(t, side, truth)
         if flying and not self._failure and self._controllers.last_reference is not None:
-            self._recorder.reference(t, self._controllers.last_reference)
+            self._recorder.reference(self._control_time(t, state), self._controllers.last_reference)
         for event in self._controllers.drain_events():
             self._recorder.event(event)
         if side.phase is Phase.DISARMED and before is not Phase.DISARMED:
@@ -72,13 +72,30 @@ class InProcessFlight:
         self._ticks += 1
         timing.pace()
 
+    def _truth(self) -> QuadrotorState | None:
+        """The state without noise or delay, where there is one to know."""
+        return self._vehicle.true_state()
+
+    def _control_time(self, t: float, state: QuadrotorState) -> float:
+        """The time for which the controller is asked, s."""
+        return t
+
+    def _act(self, t: float, measured: float) -> None:
+        """Sends what the supervisor decides, and lets one period pass; ``measured``: compute time, s."""
+        timing = self._timing
+        advance(self._side, self._vehicle, t, timing.dt, timing.physics_dt, timing.delay.seconds(measured))
+
+    def _arm(self) -> None:
+        """Raises FlightAborted if it is refused."""
+        _require(self._side.supervisor.arm(self.t, self._side.state))
+
     def _control(self, t: float, state: QuadrotorState, flying: bool) -> float:
         """Lets the controller answer; returns the wall time it took, s."""
         if not state.is_finite():  # as the controller node does
             self._side.rejections.add("odom", InputRejected("nan"))
             return 0.0
         try:
-            command = self._controllers.compute(t, state, flying)
+            command = self._controllers.compute(self._control_time(t, state), state, flying)
         except FlightAborted as error:  # the supervisor brings the vehicle down
             self._failure = str(error)
             self._recorder.event(Event(t, Severity.ERROR, "controller_failed", self._failure))
@@ -95,7 +112,7 @@ class InProcessFlight:
         supervisor = self._side.supervisor
         self._controllers.setpoints.follow(trajectory, None)
         self.tick()
-        _require(supervisor.arm(self.t, self._side.state))
+        self._arm()
         _require(supervisor.takeoff(self.t, self._side.state))
         limit = supervisor.takeoff_duration() + _PATIENCE
         self._until(lambda: self._side.phase is not Phase.TAKEOFF, limit, progress)

@@ -12,7 +12,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import yaml
 
+from control_stack.crazyflie.thrust import CrazyflieThrust
 from control_stack.errors import InvalidInput, UnknownName
+from control_stack.px4.thrust import PX4Thrust
 from control_stack.types import Array
 
 GRAVITY = 9.80665  # m/s^2, standard gravity (CGPM 1901)
@@ -106,6 +108,8 @@ class QuadrotorParameters:
         body_size: (3,) bounding box of the airframe for collision, m.
         gains, limits: Of the inner laws and the safety layer.
         sources: Where each value comes from.
+        px4: Scale of PX4's normalised thrust; None where the file has no ``px4:`` block.
+        crazyflie: Scale of the Crazyflie's thrust command; None where the file has no ``crazyflie:`` block.
     """
 
     name: str
@@ -124,6 +128,8 @@ class QuadrotorParameters:
     gains: ControlGains
     limits: FlightLimits
     sources: dict[str, str]
+    px4: PX4Thrust | None = None
+    crazyflie: CrazyflieThrust | None = None
 
     def flatten(self) -> Array:
         """(..., AIRFRAME_SIZE) vector of the physical parameters, in the order of ``Airframe``."""
@@ -212,6 +218,16 @@ _SCHEMA: dict[str, tuple[str, tuple[int, ...]]] = {
     "max_acceleration": ("m/s^2", ()),
 }
 _OPTIONAL = {"drag": [0.0, 0.0, 0.0]}
+# Optional blocks of quantities that only one kind of autopilot needs.
+_BLOCKS: dict[str, dict[str, tuple[str, tuple[int, ...]]]] = {
+    "px4": {"hover_thrust": ("1", ()), "model_factor": ("1", ()), "motor_factor": ("1", ())},
+    "crazyflie": {
+        "full_scale": ("N", ()),
+        "linear": ("V/N", ()),
+        "quadratic": ("V/N^2", ()),
+        "compensated": ("1", ()),
+    },
+}
 # The inner loops keep a tenth of the thrust for attitude; what is left must still lift the vehicle with some
 # margin.
 _MIN_THRUST_TO_WEIGHT = 1.2
@@ -258,9 +274,9 @@ def parse_vehicle(text: str, origin: str) -> QuadrotorParameters:
         raise InvalidInput(f"{origin}: expected a mapping with a 'name'")
     if not isinstance(data["name"], str) or not data["name"]:
         raise InvalidInput(f"{origin}: 'name' must be text, got {data['name']!r}; write it in quotes")
-    unknown = set(data) - set(_SCHEMA) - {"name", "description"}
+    unknown = set(data) - set(_SCHEMA) - set(_BLOCKS) - {"name", "description"}
     if unknown:
-        raise UnknownName(f"key in {origin}", sorted(map(str, unknown))[0], _SCHEMA)
+        raise UnknownName(f"key in {origin}", sorted(map(str, unknown))[0], [*_SCHEMA, *_BLOCKS])
     v = {key: _quantity(data, key, origin) for key in _SCHEMA}
     _check_values(v, origin)
     parameters = QuadrotorParameters(
@@ -282,6 +298,8 @@ def parse_vehicle(text: str, origin: str) -> QuadrotorParameters:
             float(v["max_tilt"]), v["max_body_rate"], float(v["max_speed"]), float(v["max_acceleration"])
         ),
         sources={key: data[key]["source"] for key in _SCHEMA if key in data},
+        px4=PX4Thrust(**px4) if (px4 := _block(data, "px4", origin)) else None,
+        crazyflie=CrazyflieThrust(**cf) if (cf := _block(data, "crazyflie", origin)) else None,
     )
     ratio = parameters.max_thrust / (parameters.mass * GRAVITY)
     if ratio < _MIN_THRUST_TO_WEIGHT:
@@ -317,8 +335,23 @@ def _check_values(v: dict[str, Array], origin: str) -> None:
         raise InvalidInput(f"{origin}: max_tilt must be below pi/2 rad, got {float(v['max_tilt']):g}")
 
 
-def _quantity(data: dict[str, Any], key: str, origin: str) -> Array:
-    unit, shape = _SCHEMA[key]
+def _block(data: dict[str, Any], name: str, origin: str) -> dict[str, float] | None:
+    """Numbers of an optional block, all of which it must hold; None without the block."""
+    if name not in data:
+        return None
+    schema, block, place = _BLOCKS[name], data[name], f"{origin}: {name}"
+    if not isinstance(block, dict):
+        raise InvalidInput(f"{place} must be a mapping of {', '.join(schema)}")
+    unknown = set(block) - set(schema)
+    if unknown:
+        raise UnknownName(f"key in {place}", sorted(map(str, unknown))[0], schema)
+    return {key: float(_quantity(block, key, place, schema)) for key in schema}
+
+
+def _quantity(
+    data: dict[str, Any], key: str, origin: str, schema: dict[str, tuple[str, tuple[int, ...]]] = _SCHEMA
+) -> Array:
+    unit, shape = schema[key]
     if key not in data:
         if key in _OPTIONAL:
             return np.asarray(_OPTIONAL[key], dtype=float)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -110,6 +112,7 @@ class Subject:
     advance: Callable[[float], None]
     in_force: Callable[[], Command] | None
     simulated: bool
+    release: Callable[[], None] = lambda: None  # of what lies beyond the vehicle, once it is closed
 
 
 def _simulated(backend: str) -> Subject:
@@ -130,11 +133,35 @@ def _scripted() -> Subject:
     return Subject(vehicle, parameters, vehicle.play, lambda: vehicle.sent[-1], False)
 
 
+def _px4() -> Subject:
+    """The driver over a real socket to the emulated autopilot, in the emulator's time."""
+    from px4_bench import Bench
+
+    bench = Bench()
+    bench.emulator.step(1.0)  # its legs settle by micrometres
+
+    return Subject(bench.vehicle, bench.vehicle.parameters, bench.pass_time, None, False, bench.emulator.close)
+
+
+def _crazyflie_link() -> Subject:
+    """The driver over UDP, at an emulated vehicle whose time passes in steps."""
+    from emulated_crazyflie import stepped
+
+    # The wire carries less thrust than the vehicle has (60000 of 65536); here the vehicle has less than the wire.
+    parameters = replace(load_vehicle("crazyflie"), rotor_speed_max=np.full(4, 2400.0))
+    served, vehicle = stepped(Path(tempfile.gettempdir()) / "control_stack_contract_toc", parameters)
+    return Subject(vehicle, parameters, vehicle.pass_time, None, False, release=served.close)
+
+
 _no_bullet = importlib.util.find_spec("pybullet") is None
+_no_mavlink = importlib.util.find_spec("pymavlink") is None
+_no_cflib = importlib.util.find_spec("cflib") is None
 SUBJECTS = {
     "analytic": lambda: _simulated("analytic"),
     "bullet": lambda: _simulated("bullet"),
     "scripted": _scripted,
+    "crazyflie_link": _crazyflie_link,
+    "px4": _px4,
 }
 
 
@@ -143,6 +170,8 @@ SUBJECTS = {
         "analytic",
         pytest.param("bullet", marks=pytest.mark.skipif(_no_bullet, reason="pybullet is not installed")),
         "scripted",
+        pytest.param("crazyflie_link", marks=pytest.mark.skipif(_no_cflib, reason="cflib is not installed")),
+        pytest.param("px4", marks=pytest.mark.skipif(_no_mavlink, reason="pymavlink is not installed")),
     ]
 )
 def new_subject(request: pytest.FixtureRequest) -> Iterator[Callable[[], Subject]]:
@@ -156,6 +185,7 @@ def new_subject(request: pytest.FixtureRequest) -> Iterator[Callable[[], Subject
     yield build
     for subject in made:
         subject.vehicle.close()
+        subject.release()
 
 
 @pytest.fixture

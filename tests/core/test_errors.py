@@ -29,6 +29,9 @@ CASES = [
     ),
     (er.NotConnected("connect() first"), RuntimeError, "connect() first"),
     (er.FlightAborted("take-off: no lift"), RuntimeError, "take-off: no lift"),
+    (er.TrainingAborted("a worker ended early"), RuntimeError, "a worker ended early"),
+    (er.VehicleRefused("arming refused: tilted"), RuntimeError, "arming refused: tilted"),
+    (er.LinkError("no heartbeat on 14540"), ConnectionError, "no heartbeat on 14540"),
 ]
 
 

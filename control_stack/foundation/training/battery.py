@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -93,6 +94,7 @@ TESTS = {
     "velocity delay 40 ms": Test(velocity_delay=0.04),
     "velocity delay 80 ms": Test(velocity_delay=0.08),
     "Crazyflie preset, hover": Test(preset=True),
+    "Crazyflie preset, eight, 10 s lap": _eight(10.0, preset=True),
     "Crazyflie preset, eight, 5.5 s lap": _eight(5.5, preset=True),
     "wide law, hover": Test(law="wide", all_conditions=True),
 }
@@ -100,12 +102,16 @@ TESTS = {
 
 def fly_test(
     name: str, pilot: Pilot, count: int, seed: int, *, lead: float = 0.0, clipped: bool = False,
+    clamped_feedback: bool = False, any_rotors: bool = False, airframes: Airframes | None = None,
     dtype: torch.dtype = torch.float32, method: str = "rk4",
 ) -> tuple[Flight, Airframes]:  # fmt: skip
     """Flies one of TESTS on ``count`` airframes drawn from ``seed``.
 
     Args:
         lead: Reference lead of the wrapper, s. clipped: The wrapper's limits on the errors.
+        clamped_feedback: The previous action is limited to -1..1 before it is fed back, as PX4's module does.
+        any_rotors: Rotors start at any speed, each its own, instead of at hover.
+        airframes: Fly these ``count`` instead of drawing them.
 
     Raises:
         UnknownName: No such test.
@@ -114,10 +120,10 @@ def fly_test(
         raise UnknownName("test", name, TESTS)
     test = TESTS[name]
     rng, generator = np.random.default_rng(seed), torch.Generator().manual_seed(seed)
-    airframes = test.airframes(count, rng)
+    airframes = test.airframes(count, rng) if airframes is None else airframes
     conditions = test.conditions(airframes, rng)
     fleet = Fleet.of(airframes, conditions, dtype=dtype)
-    x = starts(count, generator, torch.as_tensor(airframes.hover_speed)).to(dtype)
+    x = starts(count, generator, None if any_rotors else torch.as_tensor(airframes.hover_speed)).to(dtype)
     flight = fly(
         pilot,
         fleet,
@@ -126,15 +132,23 @@ def fly_test(
         round(test.seconds * 100),
         round(test.scored * 100),
         generator=generator if np.any(conditions.noise > 0.0) else None,
-        shape=_clip if clipped else None,
+        shape=_shape(clipped, clamped_feedback),
         lead=lead,
         method=method,
     )
     return flight, airframes
 
 
-def _clip(observation: Tensor) -> Tensor:
-    """mc_raptor's limits: 0.5 m and 1 m/s, axis by axis."""
-    return torch.cat(
-        [observation[0:3].clamp(-0.5, 0.5), observation[3:12], observation[12:15].clamp(-1.0, 1.0), observation[15:]]
-    )
+def _shape(clipped: bool, clamped_feedback: bool) -> Callable[[Tensor], Tensor] | None:
+    """What stands between the observation and the policy: mc_raptor's limits of 0.5 m and 1 m/s, axis by axis."""
+    if not clipped and not clamped_feedback:
+        return None
+    position, velocity = (0.5, 1.0) if clipped else (torch.inf, torch.inf)
+    action = 1.0 if clamped_feedback else torch.inf
+
+    def shape(observation: Tensor) -> Tensor:
+        p, rotation, v, rate, previous = observation.split((3, 9, 3, 3, 4))
+        p, v, previous = p.clamp(-position, position), v.clamp(-velocity, velocity), previous.clamp(-action, action)
+        return torch.cat([p, rotation, v, rate, previous])
+
+    return shape

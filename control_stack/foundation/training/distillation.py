@@ -57,10 +57,13 @@ class Imitation:
         weights: The student's.
     """
 
+    policies = 1
+
     def __init__(self, weights: Weights, teachers: Teachers, taught: Weights, nursery: Nursery, settings: Settings,
                  teacher_driven: int, compiled: bool = True):  # fmt: skip
-        self.weights = {name: w.clone().requires_grad_() for name, w in weights.items()}
-        self._taught, self._nursery, self._settings = taught, nursery, settings
+        self.weights = {name: w.to(nursery.device, copy=True).requires_grad_() for name, w in weights.items()}
+        self._taught = {name: w.to(nursery.device) for name, w in taught.items()}
+        self._nursery, self._settings = nursery, settings
         step = _make_step(teachers)
         self._step: Any = torch.compile(step, dynamic=False) if compiled else step
         self._teacher_driven, self._windows = teacher_driven, 0
@@ -95,3 +98,16 @@ class Imitation:
         gradients = torch.autograd.grad(total.mean(), list(self.weights.values()))
         self._crowd = crowd
         return total.detach(), [torch.nan_to_num(g, 0.0, 0.0, 0.0) for g in gradients]
+
+    def state(self) -> dict[str, Tensor]:
+        """The vehicles in the air, the random generators, and how far the teachers have handed over."""
+        return self._nursery.state(self._crowd) | {
+            "follows": self._generator.get_state(),
+            "windows": torch.tensor(self._windows),
+        }
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Goes on where ``state`` was taken."""
+        self._crowd = self._nursery.restore(state)
+        self._generator.set_state(state["follows"].cpu())
+        self._windows = int(state["windows"])

@@ -111,7 +111,7 @@ def eights(count: int, lap: float, size: tuple[float, float] = (1.0, 0.5), ramp:
 def training_references(count: int, generator: torch.Generator, shares: tuple[float, float] = (0.5, 0.25)) -> Waves:
     """A share hovers, a share flies eights of 4 to 15 s a lap, turned anyhow, and the rest wanders smoothly.
 
-    Accelerations stay below about 4 m/s^2.
+    Accelerations stay below 7 m/s^2: the fastest, largest eights need most.
     """
     device = generator.device
 

@@ -15,15 +15,17 @@ from control_stack.algebra import body_axes
 class Cost:
     """Weights of the cost of a step, for errors e_p m, e_v m/s, rate w rad/s, clamped action a.
 
-        |e_p| + fine scale log(1 + |e_p| / scale) + velocity |e_v| + rate |w| + tilt (1 - R_zz) + yaw (1 - R_xx)
-        + change |da| + change_square |da|^2 + excess (|a_raw| - 1)_+^2
+        |e_p| + fine log(1 + |e_p| / scale) + finest log(1 + |e_p| / finest_scale) + velocity |e_v| + rate |w|
+        + tilt (1 - R_zz) + yaw (1 - R_xx) + change |da| + change_square |da|^2 + excess (|a_raw| - 1)_+^2
 
-    The logarithm keeps a slope at the last millimetres; |da| (not its square) is what makes a hover still. The
-    first two count in full only ``settle`` seconds after the start.
+    The logarithms keep a slope at the last centimetres and millimetres; |da| (not its square) is what makes a
+    hover still. Position and |da| count in full only ``settle`` seconds after the start.
     """
 
-    fine: float = 1.0
-    scale: float = 0.01
+    fine: float = 0.15
+    scale: float = 0.05
+    finest: float = 0.01
+    finest_scale: float = 0.002
     velocity: float = 0.15
     rate: float = 0.02
     tilt: float = 0.3
@@ -42,11 +44,16 @@ class Cost:
         error = x[0:6] - reference
         distance = _length(error[0:3], 1e-4)
         ramp = 0.1 + 0.9 * (age / self.settle).clamp(max=1.0)
+        near = (
+            distance
+            + self.fine * torch.log1p(distance / self.scale)
+            + self.finest * torch.log1p(distance / self.finest_scale)
+        )
         bx, _, bz = body_axes(tuple(x[6:10].unbind(0)))  # type: ignore[arg-type]
         action, before = raw.clamp(-1.0, 1.0), previous.clamp(-1.0, 1.0)
         change = action - before
         return (
-            ramp * (distance + self.fine * self.scale * torch.log1p(distance / self.scale))
+            ramp * near
             + self.velocity * _length(error[3:6], 1e-3)
             + self.rate * _length(x[10:13], 1e-2)
             + self.tilt * (1.0 - bz[2])

@@ -65,8 +65,8 @@ class Settings:
 
     vehicles: int = 1024
     window: int = 100
-    keep: float = 0.99
-    limit: float = 300.0
+    keep: float = 0.997
+    limit: float = 1000.0
     rate: float = 2e-3
     clip: float = 0.3
     mean_windows: float = 5.0
@@ -133,7 +133,8 @@ class Gradient:
 
     def __init__(self, architecture: Architecture, weights: Weights, nursery: Nursery, settings: Settings,
                  compiled: bool = True):  # fmt: skip
-        self.weights = {name: w.clone().requires_grad_() for name, w in weights.items()}
+        self.weights = {name: w.to(nursery.device, copy=True).requires_grad_() for name, w in weights.items()}
+        self.policies = architecture.policies
         self._architecture, self._nursery, self._settings = architecture, nursery, settings
         step = make_step(architecture, settings)
         self._step: Any = torch.compile(step, dynamic=False) if compiled else step
@@ -158,6 +159,14 @@ class Gradient:
         share = self._settings.vehicles / self._architecture.policies * self._settings.window
         clean = [torch.nan_to_num(g / share, 0.0, 0.0, 0.0) for g in gradients]
         return total.detach() / self._settings.window, clean
+
+    def state(self) -> dict[str, Tensor]:
+        """The vehicles in the air and the random generators."""
+        return self._nursery.state(self._crowd)
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Goes on where ``state`` was taken."""
+        self._crowd = self._nursery.restore(state)
 
 
 class Descent:
@@ -206,4 +215,7 @@ class Descent:
             prefix = f"{k}."
             own = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
             if own:
-                self._adam.state[parameter] = own
+                # Adam counts its steps on the CPU, wherever the parameters are.
+                self._adam.state[parameter] = {
+                    name: value if name == "step" else value.to(parameter.device) for name, value in own.items()
+                }

@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
+from control_stack.errors import InvalidInput
 from control_stack.foundation.airframes import (
     LAWS,
     Airframes,
@@ -24,7 +25,7 @@ from control_stack.foundation.airframes import (
     sample,
     sample_conditions,
 )
-from control_stack.foundation.training import battery, parallel, student
+from control_stack.foundation.training import battery, checkpoints, parallel, student
 from control_stack.foundation.training.distillation import Imitation
 from control_stack.foundation.training.episodes import hover, starts
 from control_stack.foundation.training.evaluation import Flight, NetworkPilot, fly
@@ -35,16 +36,17 @@ from control_stack.foundation.training.simulator import Fleet
 from control_stack.foundation.training.student import Student
 from control_stack.foundation.training.teachers import Teachers
 
-_SLOW_SHARE, _SLOW = 0.4, (38.0, 200.0)  # slow airframes are a seventh of the law and nearly all of its losses
+_MAX_WORKERS = 64  # what ``_seed`` has room for
+# Slow airframes (torque/inertia, rad/s^2) are a seventh of the law and nearly all of its losses: their shares.
+_SLOW = {(38.0, 100.0): 0.25, (100.0, 200.0): 0.15}
 
 
 def training_airframes(count: int, rng: np.random.Generator) -> Airframes:
     """RAPTOR's law with edges a little wider than what is tested, and more of the slow airframes."""
     law = replace(LAWS["raptor"], thrust_to_weight=(1.4, 5.0), torque_constant=(0.004, 0.05))
-    slow = max(round(_SLOW_SHARE * count), 1)
-    parts = [sample(replace(law, torque_to_inertia=_SLOW), slow, rng)]
-    if count > slow:
-        parts.append(sample(law, count - slow, rng))
+    sizes = {span: round(share * count) for span, share in _SLOW.items()}
+    parts = [sample(replace(law, torque_to_inertia=span), size, rng) for span, size in sizes.items() if size]
+    parts.append(sample(law, count - sum(sizes.values()), rng))
     return concatenate(parts)[rng.permutation(count)]
 
 
@@ -102,7 +104,14 @@ class Recipe:
         shared, specialised, distilled, tuned: Updates of the four stages.
         teacher_driven: Windows of the distillation over which the teachers fly less and less often.
         hidden: Width of the student.
-        workers: Processes. seed: Of everything.
+        direct: Updates of the rival without teachers.
+        workers: Processes. seed: Of everything. device: That the crowds fly on.
+        bar_survived, bar_rmse: Teachers that survive less often, or hover less precisely (m, a loss counted as 1 m),
+            are trained once more, and dropped if that does not help.
+        judged: Airframes of each test that students are chosen by.
+
+    Raises:
+        InvalidInput: A size or length that nothing can be trained with.
     """
 
     teachers: int = 1024
@@ -112,6 +121,7 @@ class Recipe:
     specialised: int = 1000
     distilled: int = 2500
     tuned: int = 15000
+    direct: int = 15000
     teacher_driven: int = 200
     hidden: int = student.HIDDEN_SIZE
     workers: int = 2
@@ -119,26 +129,60 @@ class Recipe:
     vehicles: int = 1024
     cost: Cost = field(default_factory=Cost)
     compiled: bool = True
+    device: str = "cpu"
+    window: int = 100
+    bar_survived: float = 0.9
+    bar_rmse: float = 0.1
+    judged: int = 512
+    judge_every: int = 500
+
+    def __post_init__(self) -> None:
+        least_one = ("width", "episodes", "shared", "specialised", "distilled", "tuned", "direct", "vehicles", "window",
+                     "judged", "judge_every")  # fmt: skip
+        for name in least_one:
+            if getattr(self, name) < 1:
+                raise InvalidInput(f"recipe: {name} must be at least 1, got {getattr(self, name)}")
+        if not 1 <= self.workers <= _MAX_WORKERS:
+            raise InvalidInput(f"recipe: workers must be from 1 to {_MAX_WORKERS}, got {self.workers}")
+        if self.teachers < self.workers:
+            raise InvalidInput(f"recipe: {self.teachers} teachers are too few for {self.workers} workers")
 
     def settings(self, rate: float, vehicles: int | None = None) -> Settings:
         """Of a stage."""
-        return Settings(vehicles=vehicles or self.vehicles, rate=rate, cost=self.cost)
+        return Settings(vehicles=vehicles or self.vehicles, window=self.window, rate=rate, cost=self.cost)
+
+
+@dataclass(frozen=True)
+class _BuildShared:
+    recipe: Recipe
+    settings: Settings
+
+    def __call__(self, rank: int, weights: Weights) -> Gradient:
+        r = self.recipe
+        nursery = Nursery(
+            Anyone(sensors=False), self.settings.vehicles, 0, _seed(r, "shared", rank),
+            self.settings.mean_windows, r.device,
+        )  # fmt: skip
+        return Gradient(Teachers(1, r.width), weights, nursery, self.settings, r.compiled)
 
 
 @dataclass(frozen=True)
 class _BuildTeachers:
-    """A worker's stack of teachers; one policy and no airframes of its own: the shared net."""
+    """A worker's stack of teachers, from the shared net's weights or from a checkpoint's."""
 
     recipe: Recipe
     settings: Settings
     shards: tuple[Airframes, ...]
+    episodes: int
+    stage: str
 
     def __call__(self, rank: int, weights: Weights) -> Gradient:
-        r = self.recipe
-        count = len(self.shards[rank]) if self.shards else 1
-        draw = Own(self.shards[rank], sensors=False) if self.shards else Anyone(sensors=False)
-        nursery = Nursery(draw, self.settings.vehicles, 0, _seed(r, "teachers" if self.shards else "shared", rank))
-        return Gradient(Teachers(count, r.width), weights, nursery, self.settings, r.compiled)
+        r, own = self.recipe, self.shards[rank]
+        settings = replace(self.settings, vehicles=len(own) * self.episodes)
+        draw, seed = Own(own, sensors=False), _seed(r, self.stage, rank)
+        nursery = Nursery(draw, settings.vehicles, 0, seed, settings.mean_windows, r.device)
+        stack = Teachers(len(own), r.width)
+        return Gradient(stack, stack.stacked(weights), nursery, settings, r.compiled)
 
 
 @dataclass(frozen=True)
@@ -148,7 +192,10 @@ class _BuildTuning:
 
     def __call__(self, rank: int, weights: Weights) -> Gradient:
         r = self.recipe
-        nursery = Nursery(Anyone(sensors=True), self.settings.vehicles, r.hidden, _seed(r, "tuning", rank))
+        nursery = Nursery(
+            Anyone(sensors=True), self.settings.vehicles, r.hidden, _seed(r, "tuning", rank),
+            self.settings.mean_windows, r.device,
+        )  # fmt: skip
         return Gradient(Student(), weights, nursery, self.settings, r.compiled)
 
 
@@ -157,31 +204,46 @@ class _BuildImitation:
     recipe: Recipe
     settings: Settings
     shards: tuple[Airframes, ...]
-    taught: tuple[Path, ...]
+    folder: Path
 
     def __call__(self, rank: int, weights: Weights) -> Imitation:
         r, own = self.recipe, self.shards[rank]
-        nursery = Nursery(Own(own, sensors=True), self.settings.vehicles, r.hidden, _seed(r, "imitation", rank))
-        teachers, taught = Teachers(len(own), r.width), load_file(self.taught[rank])
-        return Imitation(weights, teachers, taught, nursery, self.settings, r.teacher_driven, r.compiled)
+        taught = load_file(taught_path(self.folder, rank))
+        kept = taught.pop("kept", torch.ones(len(own))).bool()
+        own, taught = own[kept.numpy()], {name: w[kept] for name, w in taught.items()}
+        settings = replace(self.settings, vehicles=len(own) * max(r.vehicles // len(own), 1))
+        draw, seed = Own(own, sensors=True), _seed(r, "imitation", rank)
+        nursery = Nursery(draw, settings.vehicles, r.hidden, seed, settings.mean_windows, r.device)
+        return Imitation(weights, Teachers(len(own), r.width), taught, nursery, settings, r.teacher_driven, r.compiled)
 
 
 def _seed(recipe: Recipe, stage: str, rank: int) -> int:
     """Seeds that no two stages or workers share."""
-    names = ("shared", "teachers", "imitation", "tuning", "airframes", "student")
+    names = ("shared", "teachers", "imitation", "tuning", "airframes", "student", "retrained")
     return recipe.seed * 10_000 + names.index(stage) * 100 + rank
 
 
 Report = Callable[[str, int, int, Any], None]
 
 
-def judge(weights: Weights) -> float:
+@dataclass(frozen=True)
+class Judge:
+    """``judge`` on a number of airframes."""
+
+    count: int
+
+    def __call__(self, weights: Weights) -> parallel.Judgement:
+        """Judges a student."""
+        return judge(weights, self.count)
+
+
+def judge(weights: Weights, count: int = 512) -> parallel.Judgement:
     """How far a student is from the figures asked of it, on validation airframes: lower is better.
 
     The mean over a few tests of the RMSE, each loss counted as 1 m, over the figure to reach; and of the action's
     change in calm hover.
     """
-    pilot = NetworkPilot(Student(), weights)
+    pilot = NetworkPilot(Student(), {name: w.cpu() for name, w in weights.items()})
     wanted = {
         "hover, random force": 0.008,
         "hover, calm": 0.003,
@@ -190,23 +252,26 @@ def judge(weights: Weights) -> float:
         "velocity delay 40 ms": 0.03,
         "velocity delay 80 ms": 0.10,
     }
-    score = 0.0
+    score, survived = 0.0, []
     for name, figure in wanted.items():
-        flight, _ = battery.fly_test(name, pilot, 512, _VALIDATION_SEED, method="semi_implicit")
+        flight, _ = battery.fly_test(name, pilot, count, VALIDATION_SEED, method="semi_implicit")
+        survived.append(float(flight.survived.float().mean()))
         score += float(flight.rmse.mean()) / figure
         if name == "hover, calm":
-            score += float(flight.change[:, flight.survived].mean()) / 0.003
-    return score / (len(wanted) + 1)
+            # Where none survives there is no mean, and nothing that could be worse.
+            change = flight.change[:, flight.survived]
+            score += float(change.mean()) / 0.003 if change.numel() else 1.0 / 0.003
+    return parallel.Judgement(score / (len(wanted) + 1), sum(survived) / len(survived))
 
 
-_VALIDATION_SEED = 900_001
+VALIDATION_SEED = 900_001
 
 
 def train_shared(recipe: Recipe, folder: Path, report: Report) -> Weights:
     """One net for all airframes, with privileged inputs: what every teacher starts from."""
     settings = recipe.settings(2e-3)
     first = Teachers(1, recipe.width).initial_weights(torch.Generator().manual_seed(_seed(recipe, "shared", 99)))
-    plan = parallel.Plan(recipe.shared, recipe.workers, _BuildTeachers(recipe, settings, ()), settings)
+    plan = parallel.Plan(recipe.shared, recipe.workers, _BuildShared(recipe, settings), settings)
     return parallel.run(plan, first, folder / "shared", lambda *r: report("shared", *r))[0]
 
 
@@ -216,33 +281,41 @@ def teacher_airframes(recipe: Recipe) -> tuple[Airframes, ...]:
     return tuple(everyone[part] for part in np.array_split(np.arange(recipe.teachers), recipe.workers))
 
 
-def train_teachers(recipe: Recipe, shared: Weights, folder: Path, report: Report) -> list[Weights]:
+def train_teachers(
+    recipe: Recipe, shared: Weights, folder: Path, report: Report, engine: str = "local"
+) -> list[Weights]:
     """Each teacher on its own airframe, from the shared net; one entry for each shard."""
     shards = teacher_airframes(recipe)
-    size = len(shards[0])
-    settings = recipe.settings(1e-3, size * recipe.episodes)
-    plan = parallel.Plan(
-        recipe.specialised,
-        recipe.workers,
-        _BuildTeachers(recipe, settings, shards),
-        settings,
-        policies=size,
-        together=False,
-    )
-    return parallel.run(
-        plan, Teachers(size, recipe.width).stacked(shared), folder / "teachers", lambda *r: report("teachers", *r)
-    )
+    return _specialise(recipe, shared, shards, recipe.episodes, "teachers", folder, report, engine)
+
+
+def retrain_teachers(
+    recipe: Recipe, shared: Weights, airframes: Airframes, folder: Path, report: Report, engine: str = "local"
+) -> Weights:
+    """Teachers of a few airframes anew, from the shared net, with four times the episodes; stacked in order."""
+    parts = np.array_split(np.arange(len(airframes)), min(recipe.workers, len(airframes)))
+    shards = tuple(airframes[part] for part in parts)
+    stacks = _specialise(recipe, shared, shards, 4 * recipe.episodes, "retrained", folder, report, engine)
+    return {name: torch.cat([stack[name] for stack in stacks]) for name in stacks[0]}
+
+
+def _specialise(
+    recipe: Recipe, shared: Weights, shards: tuple[Airframes, ...], episodes: int, stage: str, folder: Path,
+    report: Report, engine: str,
+) -> list[Weights]:  # fmt: skip
+    settings = recipe.settings(1e-3)
+    build = _BuildTeachers(recipe, settings, shards, episodes, stage)
+    plan = parallel.Plan(recipe.specialised, len(shards), build, settings, together=False)
+    return parallel.run(plan, shared, folder / stage, lambda *r: report(stage, *r), engine)
 
 
 def distil(recipe: Recipe, folder: Path, report: Report) -> Weights:
     """The student, from the teachers' files."""
-    shards = teacher_airframes(recipe)
-    per_teacher = max(recipe.vehicles // len(shards[0]), 1)
-    settings = recipe.settings(4e-3, len(shards[0]) * per_teacher)
-    taught = tuple(folder / f"teachers_{rank}.safetensors" for rank in range(recipe.workers))
+    settings = recipe.settings(4e-3)
     first = student.initial_weights(torch.Generator().manual_seed(_seed(recipe, "student", 0)), recipe.hidden)
+    build = _BuildImitation(recipe, settings, teacher_airframes(recipe), folder)
     plan = parallel.Plan(
-        recipe.distilled, recipe.workers, _BuildImitation(recipe, settings, shards, taught), settings, judge=judge
+        recipe.distilled, recipe.workers, build, settings, judge=Judge(recipe.judged), judge_every=recipe.judge_every
     )
     return parallel.run(plan, first, folder / "distilled", lambda *r: report("distilled", *r))[0]
 
@@ -252,7 +325,8 @@ def tune(
 ) -> Weights:
     """The student through the simulator: fine-tuning of ``first``, or the rival without teachers."""
     settings = recipe.settings(rate)
-    plan = parallel.Plan(updates, recipe.workers, _BuildTuning(recipe, settings), settings, judge=judge)
+    build, judged = _BuildTuning(recipe, settings), Judge(recipe.judged)
+    plan = parallel.Plan(updates, recipe.workers, build, settings, judge=judged, judge_every=recipe.judge_every)
     return parallel.run(plan, first, folder / name, lambda *r: report(name, *r))[0]
 
 
@@ -271,22 +345,28 @@ def fly_teachers(weights: Weights, airframes: Airframes, width: int, episodes: i
 
 
 def teacher_report(
-    teachers: Weights, shared: Weights, airframes: Airframes, width: int, seed: int
+    teachers: Weights, shared: Weights, airframes: Airframes, width: int, seed: int, episodes: int = 8
 ) -> dict[str, Tensor]:
     """What each teacher gained over the shared net on its own airframe.
 
     Returns:
-        survived, rmse of the teacher and of the shared net, each (number of teachers,), over 8 episodes.
+        survived, rmse of the teacher and of the shared net, each (number of teachers,), over so many episodes.
     """
     out = {}
     for name, weights in (("teacher", teachers), ("shared", shared)):
-        flight = fly_teachers(weights, airframes, width, 8, seed)
-        out[f"{name}_survived"] = flight.survived.float().view(-1, 8).mean(1)
-        out[f"{name}_rmse"] = flight.rmse.view(-1, 8).mean(1)
+        flight = fly_teachers(weights, airframes, width, episodes, seed)
+        out[f"{name}_survived"] = flight.survived.float().view(-1, episodes).mean(1)
+        out[f"{name}_rmse"] = flight.rmse.view(-1, episodes).mean(1)
     return out
 
 
-def save_teachers(shards: list[Weights], folder: Path) -> None:
-    """One file for each shard, where the distillation looks for them."""
+def taught_path(folder: Path, rank: int) -> Path:
+    """Where the distillation finds the teachers of a shard."""
+    return folder / f"teachers_{rank}.safetensors"
+
+
+def save_teachers(shards: list[Weights], folder: Path, kept: list[Tensor] | None = None) -> None:
+    """One file for each shard; ``kept`` (teachers,) tells which of them the distillation listens to."""
     for rank, weights in enumerate(shards):
-        save_file({name: w.contiguous() for name, w in weights.items()}, folder / f"teachers_{rank}.safetensors")
+        extra = {} if kept is None else {"kept": kept[rank].to(torch.uint8)}
+        checkpoints.write({**weights, **extra}, taught_path(folder, rank))

@@ -8,8 +8,9 @@ and reference.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
@@ -107,6 +108,35 @@ class Nursery:
     def noise(self, steps: int) -> Tensor:
         """(steps, 12, N) unit sensor noise for a window."""
         return torch.randn(steps, 12, self._count, generator=self._generator, device=self.device)
+
+    def state(self, crowd: Crowd) -> dict[str, Tensor]:
+        """The crowd and the random generators, as tensors."""
+        fleet, reference = crowd.fleet, crowd.reference
+        parts: list[tuple[str, object]] = [("fleet", fleet), ("reference", reference), ("crowd", crowd)]
+        state = {
+            f"{name}.{field.name}": getattr(part, field.name).detach()
+            for name, part in parts
+            for field in fields(part)  # type: ignore[arg-type]
+            if isinstance(getattr(part, field.name), Tensor)
+        }
+        text = json.dumps(self._rng.bit_generator.state).encode()
+        return state | {
+            "generator": self._generator.get_state(),
+            "rng": torch.tensor(list(text), dtype=torch.uint8),
+            "losses": torch.tensor(self.losses),
+        }
+
+    def restore(self, state: Mapping[str, Tensor]) -> Crowd:
+        """The crowd of ``state``; the generators go on where it was taken."""
+
+        def part(name: str) -> dict[str, Tensor]:
+            prefix = f"{name}."
+            return {key[len(prefix) :]: value.to(self.device) for key, value in state.items() if key.startswith(prefix)}
+
+        self._generator.set_state(state["generator"].cpu())
+        self._rng.bit_generator.state = json.loads(bytes(state["rng"].tolist()))
+        self.losses = int(state["losses"])
+        return Crowd(fleet=Fleet(**part("fleet")), reference=Waves(**part("reference")), **part("crowd"))
 
     def take_losses(self) -> int:
         """Vehicles lost since the last call."""

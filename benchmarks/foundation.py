@@ -1,0 +1,196 @@
+"""The foundation policy beside the released RAPTOR: control-stack bench foundation [--quick] [--json FILE].
+
+1,024 airframes of RAPTOR's law and 3 seeds for each test (quick: 128 and one, without the longest rows), torch on
+one thread. A target holds only where both of its rows do: over the airframes that both policies survive, and over
+all with each loss counted as 1 m. Eights are claimed with the wrapper, on both policies; all else bare.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from control_stack.artefacts.tables import BenchRow, Findings, number
+from control_stack.errors import InvalidInput, MissingDependency
+from control_stack.foundation.airframes import Airframes
+from control_stack.foundation.runtime import GRUPolicy
+from control_stack.foundation.weights import PolicyWeights, load
+
+LONG = ("hover 50 s", "Crazyflie preset, eight, 10 s lap")  # not in quick runs
+WRAPPED_IN_QUICK = ("hover, random force", "eight, 10 s lap", "eight, 5.5 s lap")
+LEADS = (0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3)  # s
+TEACHER_TESTS = ("hover, random force", "hover, calm", "eight, 10 s lap", "eight, 5.5 s lap", "sideways force 30 %",
+                 "velocity delay 40 ms", "velocity delay 80 ms")  # fmt: skip
+Group = Callable[[int, bool], "list[BenchRow] | Findings"]
+
+
+def identity(weights: str | None, **others: Any) -> dict[str, Any]:
+    """What tells runs with other weights apart."""
+    return {"sha256": load(weights).card["sha256"]}
+
+
+def groups(weights: str | None = None, teachers: str | None = None, ablation: str | None = None) -> dict[str, Group]:
+    """The groups of rows. Raises a ControlStackError for whatever is missing, before anything is measured."""
+    own = load(weights)
+    try:
+        import torch  # noqa: F401
+    except ImportError:
+        raise MissingDependency("torch", "learn") from None
+    from benchmarks import foundation_insight as insight
+    from benchmarks import foundation_table as table
+    from benchmarks.policy_step import measure as step_times
+    from benchmarks.policy_step import peer_policy, peer_weights
+
+    policy, wheel = GRUPolicy(own), peer_policy()
+    ours, peer = table.OurPilot(policy), table.PeerPilot(wheel)
+    released = peer_weights(wheel)
+    found: dict[str, Group] = {}
+    for test in table.TESTS:
+        found[test] = partial(_test, test, ours, peer, own.lead)
+    found["one at a time"] = partial(_variants, ours, peer)
+    found["lead"] = partial(_leads, ours, peer)
+    found["step"] = lambda seed, quick: step_times(seed, quick, weights)
+    found["PyBullet"] = partial(_bullet, own, released)
+    found["probes"] = partial(insight.probes, {"ours": policy, "peer": GRUPolicy(released)})
+    if teachers is not None:
+        stacks = read_teachers(teachers)
+        found["teachers"] = partial(_teachers, stacks, ours, peer)
+    if ablation is not None:
+        found["ablation"] = partial(insight.ablation, insight.students(ablation))
+    return found
+
+
+def _test(test: str, ours: Any, peer: Any, lead: float, seed: int, quick: bool) -> Findings:
+    from benchmarks import foundation_table as table
+
+    if quick and test in LONG:
+        return Findings([], {})
+    wrapped = test in WRAPPED_IN_QUICK if quick else not test.startswith("wide law")
+    return table.measure(test, ours, peer, lead, wrapped, seed, quick)
+
+
+def _variants(ours: Any, peer: Any, seed: int, quick: bool) -> list[BenchRow]:
+    """Differences of a deployment, without targets: PX4's limited feedback, rotors that start at any speed."""
+    from benchmarks import foundation_table as table
+
+    rows: list[BenchRow] = []
+    count, flown = table.airframe_count(quick), table.seeds(seed, quick)
+    for name, how, tests in (
+        ("previous action limited", {"clamped_feedback": True}, ("hover, random force", "eight, 5.5 s lap")),
+        ("rotors at any speed", {"any_rotors": True}, ("hover, random force", "torque/inertia 40-100")),
+    ):
+        for test in tests[: 1 if quick else None]:
+            a, b = (table.scores(test, pilot, count, flown, **how)[0] for pilot in (ours, peer))
+            rows += table.compare(f"{test}, {name}", a, b, table.Wanted())
+    return rows
+
+
+def _leads(ours: Any, peer: Any, seed: int, quick: bool) -> list[BenchRow]:
+    """The fast eight by the lead of the reference, for both: neither is judged at a lead that suits the other."""
+    from benchmarks import foundation_table as table
+
+    rows = []
+    for lead in LEADS[::3] if quick else LEADS:
+        a, b = (
+            table.scores("eight, 5.5 s lap", pilot, 128, table.seeds(seed, True), clipped=True, lead=lead)[0]
+            for pilot in (ours, peer)
+        )
+        both = a.survived & b.survived
+        means = [float(s.rmse[both].mean()) if both.any() else np.nan for s in (a, b)]
+        test = f"eight, 5.5 s lap, with wrapper, lead {lead:.2f} s"
+        rows.append(BenchRow(test, "RMSE, where both survive", means[0], "m", None, means[1]))
+    return rows
+
+
+def _bullet(own: PolicyWeights, released: PolicyWeights, seed: int, quick: bool) -> list[BenchRow]:
+    from benchmarks import foundation_flights as flights
+    from controllers.foundation import FoundationController
+    from controllers.geometric import GeometricController
+
+    ours, peer = (flights.at_rotors(FoundationController.flying(weights)) for weights in (own, released))
+    return flights.measure(ours, peer, flights.at_rotors(GeometricController), seed, quick)
+
+
+def read_teachers(folder: str | Path) -> list[tuple[Airframes, dict[str, Any]]]:
+    """Stacks of teachers with their airframes: teachers_K.safetensors, airframes_K.safetensors ("columns" (51, N)).
+
+    Raises:
+        InvalidInput: There is none, one lacks its airframes, or the two do not agree.
+    """
+    from safetensors.numpy import load_file as load_arrays
+    from safetensors.torch import load_file
+
+    stacks = []
+    for file in sorted(Path(folder).glob("teachers_*.safetensors")):
+        beside = file.with_name(file.name.replace("teachers", "airframes"))
+        if not beside.is_file():
+            raise InvalidInput(f"--teachers {folder}: {file.name} has no {beside.name}")
+        weights, columns = load_file(file), load_arrays(beside).get("columns")
+        kept = weights.pop("kept", None)
+        if columns is None or columns.shape[-1] != weights["0.weight"].shape[0]:
+            raise InvalidInput(f"--teachers {folder}: {beside.name} is not of the teachers in {file.name}")
+        airframes = Airframes(columns.astype(float))
+        if kept is not None:
+            chosen = kept.bool()
+            weights, airframes = {name: w[chosen] for name, w in weights.items()}, airframes[chosen.numpy()]
+        stacks.append((airframes, weights))
+    if not stacks:
+        raise InvalidInput(f"--teachers {folder}: there are no files teachers_0.safetensors, teachers_1.safetensors...")
+    return stacks
+
+
+def _teachers(stacks: Any, ours: Any, peer: Any, seed: int, quick: bool) -> list[BenchRow]:
+    """Teachers, and both policies, on the teachers' own airframes: the ceiling. Teachers see the undelayed truth."""
+    from benchmarks import foundation_table as table
+    from control_stack.foundation.training.evaluation import NetworkPilot
+    from control_stack.foundation.training.teachers import Teachers
+
+    rows = []
+    for test in TEACHER_TESTS[: 4 if quick else None]:
+        flown: Mapping[str, list[table.Scores]] = {"teachers": [], "ours": [], "peer": []}
+        for airframes, weights in stacks:
+            n = len(airframes)
+            stack = NetworkPilot(Teachers(n, weights["0.weight"].shape[1]), weights, privileged=True)
+            for name, pilot in (("teachers", stack), ("ours", ours), ("peer", peer)):
+                reached, _ = table.scores(test, pilot, n, table.seeds(seed, quick), airframes=airframes)
+                flown[name].append(reached)
+        for name, parts in flown.items():
+            reached = table.Scores.joined(parts)
+            where = f"teachers' airframes, {test}"
+            share, n = float(reached.survived.mean()), len(reached.survived)
+            sure = table.wilson(int(reached.survived.sum()), n)
+            rows.append(BenchRow(where, f"{name}: survived", 100.0 * share, "%", interval=sure))
+            mean, sure = float(reached.rmse.mean()), table.bootstrap(reached.rmse)
+            rows.append(BenchRow(where, f"{name}: RMSE, lost ones 1 m", mean, "m", interval=sure))
+    return rows
+
+
+def finish(report: Mapping[str, Any], target: Path | None) -> None:
+    """Says whether the harness reproduces the peer, and draws the pictures beside the report."""
+    from benchmarks.foundation_picture import draw, draw_insight
+
+    print(reproduced(report))
+    if target is not None:
+        pictures = [draw(report, target.with_suffix(".png"))]
+        pictures += draw_insight(report, target.with_name(f"{target.stem}_insight.png"))
+        print(f"pictures: {', '.join(str(p) for p in pictures)}")
+
+
+def reproduced(report: Mapping[str, Any]) -> str:
+    """One paragraph: which of the peer's figures this harness reproduces, and which it does not."""
+    from benchmarks.foundation_table import CHECKS
+
+    rows = [row for row in report["rows"] if row["metric"] in CHECKS]
+    judged = [row for row in rows if row["holds"] is not None]
+    if not judged:
+        return "Whether the harness reproduces the peer's figures takes the full run: these are too few airframes."
+    missed = [row for row in judged if not row["holds"]]
+    text = f"The harness reproduces {len(judged) - len(missed)} of {len(judged)} figures of the peer"
+    if not missed:
+        return text + "."
+    listed = (f"{r['test']} ({r['metric']}: {number(r['value'])} {r['unit']}, allowed {r['target']})" for r in missed)
+    return f"{text}; not: {'; '.join(listed)}."

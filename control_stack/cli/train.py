@@ -1,0 +1,171 @@
+"""control-stack train foundation: trains the foundation policy, from an empty folder to weights with their card.
+
+Stages: shared (one net for all airframes), teachers (a net for each airframe, from the shared one), distil (the
+student learns from the teachers), tune (the student through the simulator). Stopped or killed, the same command
+goes on where it was; what is done is skipped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from control_stack.artefacts.tables import table
+from control_stack.cli.arguments import check_seed
+from control_stack.errors import InvalidInput, MissingDependency, TrainingAborted
+
+EXIT_ABORTED = 1
+# The figures that a training ends with; bench foundation has all of them, beside the peer's.
+_SHOWN = ("hover, random force", "hover, calm", "eight, 5.5 s lap", "torque/inertia 40-100", "velocity delay 40 ms")
+
+
+def add_parser(commands: argparse._SubParsersAction) -> None:
+    """Adds the command to the front door."""
+    parser = commands.add_parser("train", help="train the foundation policy", description=__doc__)
+    parser.add_argument("what", choices=["foundation"], help="the policy")
+    parser.add_argument("--out", required=True, metavar="DIR", help="folder of the training: new, or to be resumed")
+    parser.add_argument("--seed", type=int, help="of everything (default 0)")
+    parser.add_argument("--workers", type=int, metavar="N", help="processes (default 2); part of the recipe")
+    parser.add_argument(
+        "--stage", choices=["shared", "teachers", "distil", "tune", "direct", "all"], default="all",
+        help="only this one (default all); direct: the same student without teachers, to compare; not part of all",
+    )  # fmt: skip
+    parser.add_argument("--no-tune", action="store_true", help="all stages but the last")
+    parser.add_argument("--recipe", metavar="FILE", help="YAML with values that differ from the shipped recipe")
+    parser.add_argument(
+        "--engine", choices=["local", "ray"], default="local", help="where teachers train: processes, or Ray tasks"
+    )
+    parser.add_argument("--device", choices=["cpu", "cuda"], help="that vehicles fly on in training (default cpu)")
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Trains; returns the exit code."""
+    stages = _stages(options.stage, options.no_tune)
+    if options.seed is not None:
+        check_seed(options.seed)
+    if not options.out:
+        raise InvalidInput("--out needs a folder, got an empty name")
+    if importlib.util.find_spec("torch") is None:
+        raise MissingDependency("torch", "learn")
+    import torch
+
+    from control_stack.foundation.training import pipeline
+
+    if options.device == "cuda" and not torch.cuda.is_available():
+        raise InvalidInput("--device cuda: torch finds no CUDA device")
+    changes = {"seed": options.seed, "workers": options.workers, "device": options.device}
+    recipe = pipeline.load_recipe(Path(options.recipe) if options.recipe is not None else None, **changes)
+    torch.set_num_threads(1)  # of this process, which judges teachers while no worker runs
+    folder = Path(options.out)
+    with (
+        Bars(pipeline.updates_by_stage(recipe)) as bars,
+        pipeline.Training(folder, recipe, bars, options.engine, _command(options)) as training,
+    ):
+        try:
+            training.run(stages)
+            bars.close()
+            if stages[-1] in ("distil", "tune"):
+                print("flying the validation tests ...", file=sys.stderr)
+            summary = training.finish()
+        except TrainingAborted as error:
+            bars.close()
+            print(f"aborted: {error}", file=sys.stderr)
+            return EXIT_ABORTED
+        except KeyboardInterrupt:
+            bars.close()
+            print(f"{folder} can be resumed by the same command", file=sys.stderr)
+            raise
+    _print(summary, folder)
+    return 0
+
+
+def _stages(stage: str, no_tune: bool) -> tuple[str, ...]:
+    if stage != "all":
+        if no_tune:
+            raise InvalidInput("--no-tune is for --stage all")
+        return (stage,)
+    return ("shared", "teachers", "distil") if no_tune else ("shared", "teachers", "distil", "tune")
+
+
+def _command(options: argparse.Namespace) -> str:
+    """What reproduces the weights in a folder of another name; the stage is left out: all are needed."""
+    words = ["control-stack", "train", "foundation", "--out", "DIR"]
+    for name in ("recipe", "seed", "workers", "device"):
+        value = getattr(options, name)
+        words += [] if value is None else [f"--{name}", str(value)]
+    if options.stage == "direct":
+        words += ["--stage", "direct"]
+    return shlex.join(words + (["--no-tune"] if options.no_tune else []))
+
+
+class Bars:
+    """One progress bar after the other, a stage each, with cost, score and survival.
+
+    Args:
+        totals: Updates by stage.
+    """
+
+    def __init__(self, totals: dict[str, int]):
+        self._totals = totals
+        self._bar: Any = None
+        self._stage = ""
+        self._cost = float("nan")
+        self._judged = ""
+
+    def __enter__(self) -> Bars:
+        return self
+
+    def __exit__(self, *details: object) -> None:
+        self.close()
+
+    def __call__(self, stage: str, rank: int, done: int, value: Any) -> None:
+        """Shows a worker's report (``parallel.Report``)."""
+        if stage != self._stage:
+            self.close()
+            self._stage, self._judged, self._cost = stage, "", float("nan")
+            # Without a terminal a line is written now and then, for logs.
+            interval = 0.5 if sys.stderr.isatty() else 60.0
+            self._bar = tqdm(
+                total=self._totals[stage], initial=done - 1, desc=f"{stage:<9}", unit="update", file=sys.stderr,
+                mininterval=interval, maxinterval=2.0 * interval, dynamic_ncols=True,
+            )  # fmt: skip
+        if isinstance(value, tuple):
+            self._judged = f", score {value[1]:.3f}, survived {100.0 * value[2]:.1f} %"
+        elif rank == 0:
+            self._cost = value if self._cost != self._cost else 0.95 * self._cost + 0.05 * value
+            self._bar.update(done - self._bar.n)
+        self._bar.set_postfix_str(f"cost {self._cost:.4f}{self._judged}", refresh=False)
+
+    def close(self) -> None:
+        """Ends the bar that is shown."""
+        if self._bar is not None:
+            self._bar.close()
+            self._bar, self._stage = None, ""
+
+
+def _print(summary: dict[str, Any], folder: Path) -> None:
+    rows = [(f"{stage}: {course['updates']} updates", course["wall_time_s"] / 60.0, "min")
+            for stage, course in summary["stages"].items()]  # fmt: skip
+    teachers = summary["teachers"]
+    if teachers:
+        rows += [
+            ("teachers, RMSE mean", 1e3 * teachers["teacher_rmse_mean_m"], "mm"),
+            ("shared net on the same airframes", 1e3 * teachers["shared_rmse_mean_m"], "mm"),
+            ("teachers retrained", teachers["retrained"], ""),
+            ("teachers dropped", teachers["dropped"], ""),
+        ]
+    for name in _SHOWN if "validation" in summary else ():
+        figures = summary["validation"][name]
+        rows += [(f"{name}: survived", 100.0 * figures["survived"], "%")]
+        rows += [(f"{name}: RMSE, losses as 1 m", 1e3 * figures["rmse_all_m"], "mm")]
+    print(table(rows, ("training", "value", "unit")))
+    if "chosen" in summary:
+        print(f"weights: {folder / 'foundation.safetensors'} ({summary['chosen']})")
+    print(f"folder: {folder}")

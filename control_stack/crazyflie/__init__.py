@@ -1,0 +1,1 @@
+"""What is particular to the Crazyflie and pure: shared by its driver and its emulator."""

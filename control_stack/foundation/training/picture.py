@@ -1,0 +1,88 @@
+"""The picture of a training: cost and score of each stage by updates, and what the teachers gained."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+# Okabe, Ito 2008: told apart with every common kind of colour blindness.
+_COST, _SCORE, _GAIN, _LOSS = "#0072B2", "#D55E00", "#009E73", "#D55E00"
+_INK, _FAINT, _GRID = "#22272E", "#6B7480", "#DDE1E6"
+_TITLES = {
+    "shared": "shared start",
+    "teachers": "teachers",
+    "distil": "distillation",
+    "tune": "fine-tuning",
+    "direct": "direct, without teachers",
+}
+
+
+def training_picture(
+    courses: Mapping[str, Sequence[Mapping[str, Any]]], teachers: Mapping[str, Any], path: Path, subtitle: str
+) -> Path:
+    """Draws the stages that were run.
+
+    Args:
+        courses: Records (``history.read``) by stage.
+        teachers: As in teachers.json; empty for none.
+        path: The PNG to write.
+        subtitle: Second line.
+    """
+    run = [stage for stage in _TITLES if courses.get(stage)]
+    panels = max(len(run) + bool(teachers), 1)
+    columns = min(panels, 3)
+    rows = -(-panels // columns)
+    figure = Figure(figsize=(4.8 * columns, 1.0 + 3.6 * rows), dpi=100, facecolor="white", layout="constrained")
+    FigureCanvasAgg(figure)
+    figure.suptitle(f"Training of the foundation policy\n{subtitle}", fontsize=13, color=_INK)
+    axes = list(figure.subplots(rows, columns, squeeze=False).flat)
+    for stage, ax in zip(run, axes, strict=False):
+        _draw_course(ax, _TITLES[stage], courses[stage])
+    if teachers:
+        _draw_gains(axes[len(run)], teachers)
+    for ax in axes[panels:]:
+        ax.set_axis_off()
+    figure.savefig(path)
+    return path
+
+
+def _style(axes: Any, title: str) -> None:
+    axes.set_title(title, fontsize=11, color=_INK, loc="left")
+    axes.grid(True, color=_GRID, linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.tick_params(colors=_FAINT, labelsize=9)
+
+
+def _draw_course(axes: Any, title: str, records: Sequence[Mapping[str, Any]]) -> None:
+    costs = [(record["updates"], record["cost"]) for record in records if "cost" in record]
+    scores = [(record["updates"], record["score"]) for record in records if "score" in record]
+    minutes = max(record["seconds"] for record in records) / 60.0
+    _style(axes, f"{title}, {minutes:.1f} min")
+    axes.set_xlabel("updates", fontsize=9, color=_INK)
+    axes.set_ylabel("loss" if title == _TITLES["distil"] else "cost per step", fontsize=9, color=_COST)
+    if costs:
+        axes.semilogy(*zip(*costs, strict=True), color=_COST, linewidth=1.2)
+    if scores:
+        right = axes.twinx()
+        right.semilogy(*zip(*scores, strict=True), color=_SCORE, marker=".", linewidth=1.2)
+        right.set_ylabel("validation score (1: all figures met on average)", fontsize=9, color=_SCORE)
+        right.tick_params(colors=_FAINT, labelsize=9)
+
+
+def _draw_gains(axes: Any, teachers: Mapping[str, Any]) -> None:
+    """Histogram of shared net's RMSE / teacher's RMSE on the teacher's own airframe."""
+    ratio = np.asarray(teachers["shared_rmse_m"]) / np.maximum(teachers["teacher_rmse_m"], 1e-6)
+    bins = np.geomspace(min(ratio.min(), 0.5), max(ratio.max(), 2.0) * 1.001, 41)
+    summary = teachers["summary"]
+    _style(axes, f"{summary['teachers']} teachers, {summary['retrained']} retrained, {summary['dropped']} dropped")
+    axes.hist(ratio[ratio >= 1.0], bins, color=_GAIN, label="teacher better")
+    axes.hist(ratio[ratio < 1.0], bins, color=_LOSS, label="shared net better")
+    axes.set_xscale("log")
+    axes.set_xlabel("RMSE of the shared net / RMSE of the teacher", fontsize=9, color=_INK)
+    axes.set_ylabel("airframes", fontsize=9, color=_INK)
+    axes.legend(fontsize=9, frameon=False)

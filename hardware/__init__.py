@@ -1,0 +1,1 @@
+"""Drivers of real vehicles: the Vehicle protocol over the vendors' own client libraries."""
