@@ -21,17 +21,6 @@ _EXTRAS = {
     "hardware": ("cflib", "pymavlink"),
     "learn": ("torch", "safetensors"),
 }
-_TALKER = """
-import rclpy, time
-from rclpy.signals import SignalHandlerOptions
-from std_msgs.msg import String
-rclpy.init(signal_handler_options=SignalHandlerOptions.NO)  # so that SIGTERM ends it without a word
-node = rclpy.create_node("doctor_talker")
-publisher = node.create_publisher(String, "control_stack_doctor", 1)
-for _ in range(100):
-    publisher.publish(String(data="hello"))
-    time.sleep(0.1)
-"""
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
@@ -69,18 +58,16 @@ def run(options: argparse.Namespace) -> int:
 def _discovery() -> str:
     if importlib.util.find_spec("rclpy") is None:
         return "not tried: rclpy is missing"
-    from control_stack.ros.probe import hears_topic
+    from control_stack.ros.probe import TOPIC, hears_topic
 
-    environment = {**os.environ}
-    environment.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
     # A group of its own: Ctrl-C reaches this process only, which then ends the talker.
-    talker = subprocess.Popen([sys.executable, "-c", _TALKER], env=environment, start_new_session=True)
+    talker = subprocess.Popen([sys.executable, "-m", "control_stack.ros.probe"], start_new_session=True)
     try:
-        heard = hears_topic("control_stack_doctor", timeout=10.0)
+        heard = hears_topic(TOPIC, timeout=10.0)
     finally:
         talker.terminate()
         talker.wait(10.0)
-    domain = environment.get("ROS_DOMAIN_ID", "0")
+    domain = os.environ.get("ROS_DOMAIN_ID", "0")
     if heard is None:
         return f"FAILS in domain {domain}: no message within 10 s; is a firewall closing loopback multicast?"
     return f"works in domain {domain}, first message after {heard:.2f} s"

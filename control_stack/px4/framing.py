@@ -58,14 +58,12 @@ class Decoder:
 
     Attributes:
         drops: Counts by reason: crc, signature, malformed, unknown, noise.
-        received: Messages given out.
     """
 
     def __init__(self, decode: Callable[[bytearray], Any], error: type[Exception], datagrams: bool):
         self._decode, self._error = decode, error
         self._deframer = Deframer(datagrams)
         self.drops: Counter[str] = Counter()
-        self.received = 0
 
     def feed(self, data: bytes) -> Iterator[Any]:
         """The messages in this data that are whole, known and, where signing is on, signed."""
@@ -73,7 +71,6 @@ class Decoder:
         for frame in self._deframer.feed(data):
             message = self._message(frame)
             if message is not None:
-                self.received += 1
                 yield message
         if self._deframer.noise > before:
             self.drops["noise"] += 1

@@ -1,4 +1,4 @@
-"""Whether a message from another process arrives."""
+"""Whether a message from another process arrives; run as a module, this file is the other process."""
 
 from __future__ import annotations
 
@@ -7,9 +7,23 @@ import time
 import rclpy
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
+from rclpy.signals import SignalHandlerOptions
 from std_msgs.msg import String
 
 from control_stack.ros.lifecycle import keep_discovery_local
+
+TOPIC = "control_stack_doctor"
+
+
+def talk(seconds: float = 10.0) -> None:
+    """Says hello on TOPIC ten times a second. SIGTERM ends it without a word."""
+    keep_discovery_local()
+    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
+    node = rclpy.create_node("doctor_talker")
+    publisher = node.create_publisher(String, TOPIC, 1)
+    for _ in range(round(10.0 * seconds)):
+        publisher.publish(String(data="hello"))
+        time.sleep(0.1)
 
 
 def hears_topic(topic: str, timeout: float) -> float | None:
@@ -28,3 +42,7 @@ def hears_topic(topic: str, timeout: float) -> float | None:
     node.destroy_node()
     rclpy.try_shutdown(context=context)
     return heard[0] if heard else None
+
+
+if __name__ == "__main__":
+    talk()

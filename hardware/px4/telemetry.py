@@ -29,7 +29,6 @@ class Telemetry:
         voltage: V. battery: share left, 0 to 1. nan where unknown.
         parameters: As received, by name.
         texts: (count, severity, text), newest last; the count rises by one per text.
-        heartbeats: Number received.
     """
 
     def __init__(self) -> None:
@@ -41,7 +40,6 @@ class Telemetry:
         self.texts: deque[tuple[int, int, str]] = deque(maxlen=50)
         self.text_count = 0
         self._last_text = (0, 0)
-        self.heartbeats = 0
         self.firmware: tuple[int, int, int] | None = None
         self.capabilities: int | None = None
         self.rejected: Counter[str] = Counter()
@@ -86,7 +84,6 @@ class Telemetry:
 
     def _heartbeat(self, m: Any) -> None:
         self.mode, self.armed = Mode.of(m.custom_mode), bool(m.base_mode & _ARMED)
-        self.heartbeats += 1
 
     def _landed_state(self, m: Any) -> None:
         self.landed = m.landed_state == _ON_GROUND

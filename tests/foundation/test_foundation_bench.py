@@ -259,9 +259,7 @@ def test_students_are_scored_with_what_their_cards_say(monkeypatch, tmp_path):
     monkeypatch.setattr(insight, "ABLATION_TESTS", ("hover, calm",))
     policy = random_policy()
     wrapped = SimpleNamespace(card={"training": {"teachers": 64}}, count=2084)
-    student = SimpleNamespace(
-        weights=wrapped, hidden_size=16, step=policy.step, initial_hidden=policy.initial_hidden
-    )
+    student = SimpleNamespace(weights=wrapped, hidden_size=16, step=policy.step, initial_hidden=policy.initial_hidden)
     found = insight.ablation({"a": student}, 0, True)
     (entry,) = found.details["students"]
     assert entry["teachers"] == 64 and entry["hidden"] == 16

@@ -6,6 +6,7 @@ the policy was never told about is the proof. Weights of ours are held to figure
 
 from __future__ import annotations
 
+import importlib
 import json
 
 import pytest
@@ -19,18 +20,8 @@ from control_stack.quadrotor.parameters import vehicle_names
 
 @pytest.fixture(scope="module")
 def peer_file(tmp_path_factory):
-    dense, gru, out = pytest.importorskip("foundation_policy").Raptor().layers
-    tensors = {
-        "input.weight": dense.weights,
-        "input.bias": dense.biases.ravel(),
-        "gru.weight_ih": gru.weights_input,
-        "gru.weight_hh": gru.weights_hidden,
-        "gru.bias_ih": gru.biases_input,
-        "gru.bias_hh": gru.biases_hidden,
-        "gru.initial_hidden": gru.initial_hidden_state,
-        "output.weight": out.weights,
-        "output.bias": out.biases.ravel(),
-    }
+    peer = pytest.importorskip("foundation_policy").Raptor()
+    tensors = importlib.import_module("benchmarks.policy_step").peer_weights(peer).tensors
     path = tmp_path_factory.mktemp("peer") / "peer.safetensors"
     save(path, tensors, training=TRAINING, figures={})
     assert GRUPolicy.load(path).weights.count == 2084

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import math
 
 import numpy as np
@@ -60,21 +61,8 @@ def test_batch_is_many_single_vehicles():
 def test_authors_runtime_agrees_on_their_own_weights():
     peer = pytest.importorskip("foundation_policy").Raptor()
     from control_stack.foundation.runtime import GRUPolicy
-    from control_stack.foundation.weights import PolicyWeights
 
-    dense, gru, out = peer.layers
-    tensors = {
-        "input.weight": dense.weights,
-        "input.bias": dense.biases.ravel(),
-        "gru.weight_ih": gru.weights_input,
-        "gru.weight_hh": gru.weights_hidden,
-        "gru.bias_ih": gru.biases_input,
-        "gru.bias_hh": gru.biases_hidden,
-        "gru.initial_hidden": gru.initial_hidden_state,
-        "output.weight": out.weights,
-        "output.bias": out.biases.ravel(),
-    }
-    weights = PolicyWeights(tensors, {})
+    weights = importlib.import_module("benchmarks.policy_step").peer_weights(peer)
     assert weights.count == 2084
     inputs = observations(200)
     peer.reset()

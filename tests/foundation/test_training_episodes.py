@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from control_stack.foundation.airframes import LAWS, calm, sample
+from control_stack.foundation.training.draws import Anyone, Own, training_airframes
 from control_stack.foundation.training.episodes import eights, hover, lost, starts, training_references
-from control_stack.foundation.training.recipe import Anyone, Own, training_airframes
 from control_stack.foundation.training.rollout import Nursery
 
 N = 64

@@ -7,8 +7,9 @@ import torch
 from random_policy import random_policy
 
 from control_stack.foundation.training.objective import Cost, tame
-from control_stack.foundation.training.student import act, initial_hidden, initial_weights, shapes
+from control_stack.foundation.training.student import HIDDEN_SIZE, act, initial_hidden, initial_weights
 from control_stack.foundation.training.teachers import INPUT_SIZE, Teachers
+from control_stack.foundation.weights import shapes
 
 N = 24
 
@@ -41,9 +42,9 @@ def test_the_student_is_the_runtimes_policy_and_torchs_own_gru():
 
 
 def test_a_student_of_the_original_width_has_2084_numbers():
-    assert sum(int(np.prod(shape)) for shape in shapes().values()) == 2084
+    assert sum(int(np.prod(shape)) for shape in shapes(HIDDEN_SIZE).values()) == 2084
     weights = initial_weights(torch.Generator().manual_seed(0))
-    assert {name: tuple(w.shape) for name, w in weights.items()} == shapes()
+    assert {name: tuple(w.shape) for name, w in weights.items()} == shapes(HIDDEN_SIZE)
 
 
 def test_stacked_teachers_are_each_alone():

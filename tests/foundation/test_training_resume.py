@@ -17,8 +17,9 @@ from control_stack.foundation.airframes import LAWS, sample
 from control_stack.foundation.training import checkpoints, parallel, student
 from control_stack.foundation.training import recipe as recipes
 from control_stack.foundation.training.distillation import Imitation
+from control_stack.foundation.training.draws import Own
 from control_stack.foundation.training.policy_gradient import Descent, Settings
-from control_stack.foundation.training.recipe import Own, Recipe
+from control_stack.foundation.training.recipe import Recipe
 from control_stack.foundation.training.rollout import Nursery
 from control_stack.foundation.training.teachers import Teachers
 

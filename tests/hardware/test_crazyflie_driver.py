@@ -10,7 +10,7 @@ import pytest
 
 pytest.importorskip("cflib")
 
-from emulated_crazyflie import Served, SteppedCrazyflie, stepped
+from emulated_crazyflie import Served, SteppedCrazyflie, connected
 
 from control_stack.crazyflie.wire import Info
 from control_stack.errors import InputRejected, InvalidInput, VehicleRefused
@@ -34,11 +34,8 @@ LEVEL = np.array([0.0, 0.0, 0.0, 1.0])
 
 @pytest.fixture
 def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Served, SteppedCrazyflie]]:
-    served, vehicle = stepped(tmp_path_factory.getbasetemp() / "toc")
-    vehicle.connect()
-    yield served, vehicle
-    vehicle.close()
-    served.close()
+    with connected(tmp_path_factory.getbasetemp() / "toc") as both:
+        yield both
 
 
 def truth(served: Served):

@@ -10,7 +10,7 @@ import pytest
 
 pytest.importorskip("cflib")
 
-from emulated_crazyflie import Served, SteppedCrazyflie, stepped
+from emulated_crazyflie import Served, SteppedCrazyflie, connected
 
 from control_stack.crazyflie.wire import Packet, Port, decode
 
@@ -20,11 +20,8 @@ PORTS = np.array([int(port) for port in Port])
 
 @pytest.fixture
 def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Served, SteppedCrazyflie]]:
-    served, vehicle = stepped(tmp_path_factory.getbasetemp() / "toc")
-    vehicle.connect()
-    yield served, vehicle
-    vehicle.close()
-    served.close()
+    with connected(tmp_path_factory.getbasetemp() / "toc") as both:
+        yield both
 
 
 def datagrams(count: int) -> Iterator[bytes]:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 pytest.importorskip("pymavlink")
-from px4_bench import Client, free_port
+from px4_bench import Client, emulated_client, free_port
 
 from control_stack.errors import LinkError
 from control_stack.px4 import modes
@@ -24,12 +24,8 @@ NAN = math.nan
 
 @pytest.fixture
 def client() -> Iterator[Client]:
-    port = free_port()
-    emulator = PX4Emulator(load_vehicle("x500"), PX4EmulatorOptions(port=port))
-    client = Client(emulator, port)
-    yield client
-    client.close()
-    emulator.close()
+    with emulated_client() as client:
+        yield client
 
 
 def stream(client: Client, message, seconds: float) -> None:

@@ -13,13 +13,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 pytest.importorskip("pymavlink")
-from px4_bench import Bench, Client, free_port
+from px4_bench import Bench, Client, emulated_client
 from pymavlink.dialects.v20 import common
 
 from control_stack.px4.codec import Codec
-from control_stack.quadrotor.parameters import load_vehicle
 from control_stack.types import PositionCommand
-from sim.emulators.px4 import PX4Emulator, PX4EmulatorOptions
 
 FLIGHT = {"COMMAND_LONG", "COMMAND_INT", "SET_MODE", "SET_POSITION_TARGET_LOCAL_NED", "SET_ATTITUDE_TARGET"}
 shared = settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -47,12 +45,8 @@ def bench() -> Iterator[Bench]:
 
 @pytest.fixture(scope="module")
 def client() -> Iterator[Client]:
-    port = free_port()
-    emulator = PX4Emulator(load_vehicle("x500"), PX4EmulatorOptions(port=port))
-    client = Client(emulator, port)
-    yield client
-    client.close()
-    emulator.close()
+    with emulated_client() as client:
+        yield client
 
 
 @shared

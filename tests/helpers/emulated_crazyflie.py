@@ -107,3 +107,15 @@ def stepped(cache: Path, parameters: QuadrotorParameters | None = None) -> tuple
     parameters = parameters or load_vehicle("crazyflie")
     one = Served(emulator(parameters=parameters), tick=0.01)
     return one, SteppedCrazyflie(one, parameters, CrazyflieConfig(cache=cache))
+
+
+@contextmanager
+def connected(cache: Path) -> Iterator[tuple[Served, SteppedCrazyflie]]:
+    """The same, connected, and closed at the end."""
+    one, vehicle = stepped(cache)
+    vehicle.connect()
+    try:
+        yield one, vehicle
+    finally:
+        vehicle.close()
+        one.close()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from control_stack.px4.codec import Codec
@@ -145,3 +146,16 @@ class Client:
 
     def close(self) -> None:
         self._socket.close()
+
+
+@contextmanager
+def emulated_client() -> Iterator[Client]:
+    """A client of an emulated x500, both closed at the end."""
+    port = free_port()
+    emulator = PX4Emulator(load_vehicle("x500"), PX4EmulatorOptions(port=port))
+    client = Client(emulator, port)
+    try:
+        yield client
+    finally:
+        client.close()
+        emulator.close()

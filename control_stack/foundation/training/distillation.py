@@ -20,7 +20,6 @@ from control_stack.foundation.training.policy_gradient import Settings, Weights,
 from control_stack.foundation.training.rollout import Nursery
 from control_stack.foundation.training.simulator import (
     DT,
-    VELOCITY,
     observe,
     remember,
     rotor_command,
@@ -40,8 +39,7 @@ def _make_step(teachers: Teachers) -> Any:
         history = remember(history, x)
         measured = with_noise(sensed(x, history, velocity_lag, attitude_lag), unit, noise)
         raw, hidden = student.act(weights, observe(measured, reference, previous), hidden)
-        truth = torch.cat([x[0:3], x[VELOCITY], x[6:13]])
-        seen = observe(truth, reference, previous)
+        seen = observe(x[0:13], reference, previous)
         label, _ = teachers.act(taught, seen, privileged(x, columns, disturbance), hidden)
         flown = torch.where(follows_teacher, label, raw.detach())
         x = world_step(x, rotor_command(flown), columns, disturbance, thrust_left, "semi_implicit")

@@ -12,8 +12,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from control_stack.foundation.training.simulator import DT
-
 _AT_REST = 0.1
 _WAVES = 3  # sine waves per axis: enough for an eight and for smooth wandering
 
@@ -146,8 +144,3 @@ def lost(x: Tensor, reference: Tensor) -> Tensor:
     fast = x[3:6].abs().amax(0) > 15.0
     spinning = x[10:13].abs().amax(0) > 60.0
     return far | fast | spinning | ~torch.isfinite(x).all(0)
-
-
-def seconds(steps: Tensor) -> Tensor:
-    """Time of step counters, s."""
-    return steps * DT

@@ -2,8 +2,8 @@
 
 One program for all three uses: the shared start and the thousand teachers (stacked networks, privileged inputs),
 the student without teachers, and the student's fine-tuning. Short windows with the state handed on, as in
-short-horizon actor-critic (Xu et al. 2022), but no critic: windows of a second are longer than a quadrotor's
-settling, and what lies beyond them is what the next window optimises.
+short-horizon actor-critic (Xu et al. 2022), but without a critic: what lies beyond a window of a second is left to
+the windows that follow.
 """
 
 from __future__ import annotations

@@ -16,87 +16,25 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from control_stack.errors import InvalidInput
-from control_stack.foundation.airframes import (
-    LAWS,
-    Airframes,
-    Conditions,
-    calm,
-    concatenate,
-    sample,
-    sample_conditions,
-)
+from control_stack.foundation.airframes import Airframes
 from control_stack.foundation.training import battery, checkpoints, parallel, student
 from control_stack.foundation.training.distillation import Imitation
+from control_stack.foundation.training.draws import Anyone, Own, training_airframes, training_conditions
 from control_stack.foundation.training.episodes import hover, starts
 from control_stack.foundation.training.evaluation import Flight, NetworkPilot, fly
 from control_stack.foundation.training.objective import Cost
 from control_stack.foundation.training.policy_gradient import Gradient, Settings, Weights
-from control_stack.foundation.training.rollout import Nursery
+from control_stack.foundation.training.rollout import Draw, Nursery
 from control_stack.foundation.training.simulator import Fleet
 from control_stack.foundation.training.student import Student
 from control_stack.foundation.training.teachers import Teachers
 
 _MAX_WORKERS = 64  # what ``_seed`` has room for
-# Slow airframes (torque/inertia, rad/s^2) are a seventh of the law and nearly all of its losses: their shares.
-_SLOW = {(38.0, 100.0): 0.25, (100.0, 200.0): 0.15}
-
-
-def training_airframes(count: int, rng: np.random.Generator) -> Airframes:
-    """RAPTOR's law with edges a little wider than what is tested, and more of the slow airframes."""
-    law = replace(LAWS["raptor"], thrust_to_weight=(1.4, 5.0), torque_constant=(0.004, 0.05))
-    sizes = {span: round(share * count) for span, share in _SLOW.items()}
-    parts = [sample(replace(law, torque_to_inertia=span), size, rng) for span, size in sizes.items() if size]
-    parts.append(sample(law, count - sum(sizes.values()), rng))
-    return concatenate(parts)[rng.permutation(count)]
-
-
-def training_conditions(airframes: Airframes, rng: np.random.Generator, sensors: bool) -> Conditions:
-    """A third calm, a third RAPTOR's random force, a third up to 33 % of the weight any way; for a student also
-    velocity delays of 0..80 ms (45 % of vehicles) and sensor noise (half of them)."""
-    n = len(airframes)
-    law = sample_conditions(LAWS["raptor"], airframes, rng)
-    strong = sample_conditions(replace(LAWS["raptor"], force=(0.0, 0.33)), airframes, rng)
-    pick = rng.uniform(size=n)
-    force = np.where(pick < 0.33, 0.0, np.where(pick < 0.67, law.force_w, strong.force_w))
-    conditions = replace(calm(airframes), force_w=force)
-    if not sensors:
-        return conditions
-    delayed = rng.uniform(size=n) < 0.45
-    return replace(
-        conditions,
-        velocity_delay=np.where(delayed, np.minimum(rng.uniform(0.0, 0.085, size=n), 0.08), 0.0),
-        noise=np.where(rng.uniform(size=n) < 0.5, rng.uniform(0.0, 1.0, size=n), 0.0),
-    )
-
-
-@dataclass(frozen=True)
-class Anyone:
-    """Every episode has a new airframe. ``sensors``: with delays and noise."""
-
-    sensors: bool
-
-    def __call__(self, count: int, rng: np.random.Generator) -> tuple[Airframes, Conditions]:
-        """Draws them."""
-        airframes = training_airframes(count, rng)
-        return airframes, training_conditions(airframes, rng, self.sensors)
-
-
-@dataclass(frozen=True)
-class Own:
-    """Vehicle k always has airframe k // (count / number of airframes)."""
-
-    airframes: Airframes
-    sensors: bool
-
-    def __call__(self, count: int, rng: np.random.Generator) -> tuple[Airframes, Conditions]:
-        """Draws the conditions."""
-        own = self.airframes[np.repeat(np.arange(len(self.airframes)), count // len(self.airframes))]
-        return own, training_conditions(own, rng, self.sensors)
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """Sizes and lengths of all stages; the defaults are those of the shipped weights.
+    """Sizes and lengths of all stages; the defaults are the shipped recipe.
 
     Attributes:
         teachers: How many, each with its own airframe and weights. width: Of their hidden layers.
@@ -152,6 +90,11 @@ class Recipe:
         return Settings(vehicles=vehicles or self.vehicles, window=self.window, rate=rate, cost=self.cost)
 
 
+def _nursery(recipe: Recipe, settings: Settings, draw: Draw, hidden: int, stage: str, rank: int) -> Nursery:
+    seed = _seed(recipe, stage, rank)
+    return Nursery(draw, settings.vehicles, hidden, seed, settings.mean_windows, recipe.device)
+
+
 @dataclass(frozen=True)
 class _BuildShared:
     recipe: Recipe
@@ -159,10 +102,7 @@ class _BuildShared:
 
     def __call__(self, rank: int, weights: Weights) -> Gradient:
         r = self.recipe
-        nursery = Nursery(
-            Anyone(sensors=False), self.settings.vehicles, 0, _seed(r, "shared", rank),
-            self.settings.mean_windows, r.device,
-        )  # fmt: skip
+        nursery = _nursery(r, self.settings, Anyone(sensors=False), 0, "shared", rank)
         return Gradient(Teachers(1, r.width), weights, nursery, self.settings, r.compiled)
 
 
@@ -179,8 +119,7 @@ class _BuildTeachers:
     def __call__(self, rank: int, weights: Weights) -> Gradient:
         r, own = self.recipe, self.shards[rank]
         settings = replace(self.settings, vehicles=len(own) * self.episodes)
-        draw, seed = Own(own, sensors=False), _seed(r, self.stage, rank)
-        nursery = Nursery(draw, settings.vehicles, 0, seed, settings.mean_windows, r.device)
+        nursery = _nursery(r, settings, Own(own, sensors=False), 0, self.stage, rank)
         stack = Teachers(len(own), r.width)
         return Gradient(stack, stack.stacked(weights), nursery, settings, r.compiled)
 
@@ -192,10 +131,7 @@ class _BuildTuning:
 
     def __call__(self, rank: int, weights: Weights) -> Gradient:
         r = self.recipe
-        nursery = Nursery(
-            Anyone(sensors=True), self.settings.vehicles, r.hidden, _seed(r, "tuning", rank),
-            self.settings.mean_windows, r.device,
-        )  # fmt: skip
+        nursery = _nursery(r, self.settings, Anyone(sensors=True), r.hidden, "tuning", rank)
         return Gradient(Student(), weights, nursery, self.settings, r.compiled)
 
 
@@ -212,8 +148,7 @@ class _BuildImitation:
         kept = taught.pop("kept", torch.ones(len(own))).bool()
         own, taught = own[kept.numpy()], {name: w[kept] for name, w in taught.items()}
         settings = replace(self.settings, vehicles=len(own) * max(r.vehicles // len(own), 1))
-        draw, seed = Own(own, sensors=True), _seed(r, "imitation", rank)
-        nursery = Nursery(draw, settings.vehicles, r.hidden, seed, settings.mean_windows, r.device)
+        nursery = _nursery(r, settings, Own(own, sensors=True), r.hidden, "imitation", rank)
         return Imitation(weights, Teachers(len(own), r.width), taught, nursery, settings, r.teacher_driven, r.compiled)
 
 

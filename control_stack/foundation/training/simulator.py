@@ -15,12 +15,12 @@ from torch import Tensor
 from control_stack.algebra import body_axes
 from control_stack.errors import InvalidInput, UnknownName
 from control_stack.foundation.airframes import Airframes, Conditions
-from control_stack.quadrotor.dynamics import STATE_SIZE, rk4_step, semi_implicit_step
+from control_stack.quadrotor.dynamics import rk4_step, semi_implicit_step
 from control_stack.quadrotor.parameters import airframe_from_columns
 
 DT = 0.01  # s, RAPTOR's step and control period
 LONGEST_DELAY = 8  # steps of DT
-POSITION, VELOCITY, QUATERNION, RATE, ROTORS = (slice(0, 3), slice(3, 6), slice(6, 10), slice(10, 13), slice(13, 17))
+ROTORS = slice(13, 17)
 _SENSED = slice(3, 13)  # what may be delayed: velocity, quaternion, body rate
 _STEPS = {"rk4": rk4_step, "semi_implicit": semi_implicit_step}
 # Rows of a thrust curve's coefficients in the flat airframe: c0, c1, c2 of four rotors.
@@ -127,7 +127,7 @@ def sensed(x: Tensor, history: Tensor, velocity_lag: Tensor, attitude_lag: Tenso
     """(13, N) position (never delayed), velocity, quaternion and rate of the age that the lags choose."""
     velocity = (history[:, 0:3] * velocity_lag).sum(0)
     attitude = (history[:, 3:10] * attitude_lag).sum(0)
-    return torch.cat([x[POSITION], velocity, attitude])
+    return torch.cat([x[0:3], velocity, attitude])
 
 
 def with_noise(measured: Tensor, unit: Tensor, noise: Tensor) -> Tensor:
@@ -167,7 +167,3 @@ def observe(measured: Tensor, reference: Tensor, previous: Tensor) -> Tensor:
 def rotor_command(raw: Tensor) -> Tensor:
     """(4, N) normalised rotor speed commands of raw actions: (clamp(a, -1, 1) + 1) / 2."""
     return 0.5 * (raw.clamp(-1.0, 1.0) + 1.0)
-
-
-__all__ = ["DT", "LONGEST_DELAY", "STATE_SIZE", "Fleet", "fresh_history", "observe", "remember", "rotor_command",
-           "sensed", "with_noise", "world_step"]  # fmt: skip

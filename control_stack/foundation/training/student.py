@@ -16,28 +16,14 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-OBSERVATION_SIZE, ACTION_SIZE, HIDDEN_SIZE = 22, 4, 16
+from control_stack.foundation.training.policy_gradient import Weights
+from control_stack.foundation.weights import shapes
 
-Weights = dict[str, Tensor]
-
-
-def shapes(hidden: int = HIDDEN_SIZE) -> dict[str, tuple[int, ...]]:
-    """Tensor names and shapes of a student of another width; both layers have it."""
-    return {
-        "input.weight": (hidden, OBSERVATION_SIZE),
-        "input.bias": (hidden,),
-        "gru.weight_ih": (3 * hidden, hidden),
-        "gru.weight_hh": (3 * hidden, hidden),
-        "gru.bias_ih": (3 * hidden,),
-        "gru.bias_hh": (3 * hidden,),
-        "gru.initial_hidden": (hidden,),
-        "output.weight": (ACTION_SIZE, hidden),
-        "output.bias": (ACTION_SIZE,),
-    }
+HIDDEN_SIZE = 16
 
 
 def initial_weights(generator: torch.Generator, hidden: int = HIDDEN_SIZE) -> Weights:
-    """Orthogonal-like random weights; a small output layer at mid thrust; update gates biased to remember."""
+    """Normal random weights of unit gain; a small output layer at mid thrust; update gates biased to remember."""
     weights: Weights = {}
     for name, shape in shapes(hidden).items():
         if name.endswith(("weight", "weight_ih", "weight_hh")):

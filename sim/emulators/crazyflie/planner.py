@@ -13,7 +13,7 @@ from enum import Enum
 import numpy as np
 
 from control_stack.types import Array
-from sim.emulators.crazyflie.setpoints import STOP, Mode, Setpoint
+from sim.emulators.crazyflie.setpoints import STOP, Setpoint
 
 _STOP, _GO_TO, _TAKEOFF, _LAND, _GO_TO_2 = 3, 4, 7, 8, 12
 _FARTHEST, _LONGEST, _SHORTEST = 1e3, 1e4, 0.01  # m, s, s
@@ -115,14 +115,7 @@ class Planner:
             return STOP
         x, y, z, yaw = self._now.tolist()
         vx, vy, vz, _ = self._velocity.tolist()
-        return Setpoint(
-            xy=Mode.VALUE,
-            z=Mode.VALUE,
-            yaw=Mode.VALUE,
-            position=(x, y, z),
-            velocity=(vx, vy, vz),
-            rpy=(0.0, 0.0, yaw),
-        )
+        return Setpoint.tracking((x, y, z), (vx, vy, vz), yaw)
 
     def _go(self, t: float, goal: Array, duration: float, state: State) -> bool:
         if not (bool(np.all(np.abs(goal) <= _FARTHEST)) and 0.0 <= duration <= _LONGEST):

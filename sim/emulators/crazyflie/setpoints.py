@@ -55,6 +55,12 @@ class Setpoint:
     rates: Triple = _ZERO
     thrust: int = 0
 
+    @classmethod
+    def tracking(cls, position: Triple, velocity: Triple, yaw: float) -> Setpoint:
+        """Position, velocity and heading held together."""
+        on = Mode.VALUE
+        return cls(xy=on, z=on, yaw=on, position=position, velocity=velocity, rpy=(0.0, 0.0, yaw))
+
     @property
     def stops(self) -> bool:
         """Whether it leaves the motors off."""
@@ -146,14 +152,7 @@ def _full_state(rest: bytes) -> Setpoint | None:
     x, y, z, vx, vy, vz = (1e-3 * n for n in numbers[:6])
     yaw = float(yaw_of(tuple(decompress(quat).tolist())))  # type: ignore[arg-type]
     # Accelerations and rates are left out: the firmware's default controller does not use them either.
-    return Setpoint(
-        xy=Mode.VALUE,
-        z=Mode.VALUE,
-        yaw=Mode.VALUE,
-        position=(x, y, z),
-        velocity=(vx, vy, vz),
-        rpy=(0.0, 0.0, yaw),
-    )
+    return Setpoint.tracking((x, y, z), (vx, vy, vz), yaw)
 
 
 def _manual(rest: bytes) -> Setpoint | None:
