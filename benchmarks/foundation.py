@@ -116,28 +116,24 @@ def _bullet(own: PolicyWeights, released: PolicyWeights, seed: int, quick: bool)
 
 
 def read_teachers(folder: str | Path) -> list[tuple[Airframes, dict[str, Any]]]:
-    """Stacks of teachers with their airframes: teachers_K.safetensors, airframes_K.safetensors ("columns" (51, N)).
+    """The stacks of teachers that a training left, teachers_0.safetensors and so on, with their airframes.
 
     Raises:
-        InvalidInput: There is none, one lacks its airframes, or the two do not agree.
+        InvalidInput: There is none, or one is not such a file.
     """
-    from safetensors.numpy import load_file as load_arrays
-    from safetensors.torch import load_file
+    from safetensors import SafetensorError
+
+    from control_stack.foundation.training.recipe import load_teachers
 
     stacks = []
     for file in sorted(Path(folder).glob("teachers_*.safetensors")):
-        beside = file.with_name(file.name.replace("teachers", "airframes"))
-        if not beside.is_file():
-            raise InvalidInput(f"--teachers {folder}: {file.name} has no {beside.name}")
-        weights, columns = load_file(file), load_arrays(beside).get("columns")
-        kept = weights.pop("kept", None)
-        if columns is None or columns.shape[-1] != weights["0.weight"].shape[0]:
-            raise InvalidInput(f"--teachers {folder}: {beside.name} is not of the teachers in {file.name}")
-        airframes = Airframes(columns.astype(float))
-        if kept is not None:
-            chosen = kept.bool()
-            weights, airframes = {name: w[chosen] for name, w in weights.items()}, airframes[chosen.numpy()]
-        stacks.append((airframes, weights))
+        try:
+            stacks.append(load_teachers(file))
+        except KeyError as error:
+            raise InvalidInput(f"--teachers {folder}: {file.name} has no {error}") from None
+        except (SafetensorError, IndexError, OSError) as error:
+            reason = str(error).splitlines()[0]
+            raise InvalidInput(f"--teachers {folder}: {file.name} holds no teachers: {reason}") from None
     if not stacks:
         raise InvalidInput(f"--teachers {folder}: there are no files teachers_0.safetensors, teachers_1.safetensors...")
     return stacks

@@ -21,6 +21,7 @@ from control_stack.cli import bench, main
 from control_stack.foundation.airframes import LAWS, sample
 from control_stack.foundation.runtime import GRUPolicy
 from control_stack.foundation.training.battery import fly_test
+from control_stack.foundation.training.recipe import save_teachers
 from control_stack.foundation.training.teachers import Teachers
 from control_stack.foundation.weights import shipped_path
 
@@ -187,18 +188,18 @@ def test_what_cannot_be_used_is_refused_before_anything_flies(capsys, tmp_path, 
     assert "no files teachers_0" in refused(capsys, *ours, "--teachers", str(empty))
     assert "no .safetensors files" in refused(capsys, *ours, "--ablation", str(empty))
     save_file({"0.weight": np.zeros((3, 32, 29), np.float32)}, empty / "teachers_0.safetensors")
-    assert "has no airframes_0.safetensors" in refused(capsys, *ours, "--teachers", str(empty))
-    save_file({"columns": np.zeros((51, 2))}, empty / "airframes_0.safetensors")
-    assert "not of the teachers" in refused(capsys, *ours, "--teachers", str(empty))
+    assert "has no 'kept'" in refused(capsys, *ours, "--teachers", str(empty))
+    own = {"airframes": np.zeros((51, 2)), "kept": np.ones(3, np.uint8)}
+    save_file({"0.weight": np.zeros((3, 32, 29), np.float32), **own}, empty / "teachers_0.safetensors")
+    assert "holds no teachers" in refused(capsys, *ours, "--teachers", str(empty))
     weights.write_bytes(whole[:500])
     assert "no whole safetensors file" in refused(capsys, *ours)
 
 
 def test_teachers_come_with_their_own_airframes_and_dropped_ones_stay_out(tmp_path):
     frames = sample(LAWS["raptor"], 3, np.random.default_rng(4))
-    weights = {"0.weight": np.arange(3, dtype=np.float32).reshape(3, 1, 1), "kept": np.array([1, 0, 1], np.uint8)}
-    save_file(weights, tmp_path / "teachers_0.safetensors")
-    save_file({"columns": frames.columns}, tmp_path / "airframes_0.safetensors")
+    weights = {"0.weight": torch.arange(3.0).reshape(3, 1, 1)}
+    save_teachers([weights], [frames], [torch.tensor([1, 0, 1])], tmp_path)
     ((kept, stack),) = importlib.import_module("benchmarks.foundation").read_teachers(tmp_path)
     assert np.array_equal(kept.columns, frames.columns[:, [0, 2]])
     assert stack["0.weight"].flatten().tolist() == [0.0, 2.0] and set(stack) == {"0.weight"}

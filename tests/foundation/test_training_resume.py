@@ -46,8 +46,8 @@ def plan_of(kind, folder):
     if kind == "teachers":
         build = recipes._BuildTeachers(TINY, SETTINGS, shards, 2, "teachers")
         return parallel.Plan(6, 1, build, SETTINGS, together=False), shared()
-    recipes.save_teachers([Teachers(5, 8).stacked(shared())], folder, [torch.tensor([1, 1, 0, 1, 1])])
-    build = recipes._BuildImitation(TINY, SETTINGS, shards, folder)
+    recipes.save_teachers([Teachers(5, 8).stacked(shared())], shards, [torch.tensor([1, 1, 0, 1, 1])], folder)
+    build = recipes._BuildImitation(TINY, SETTINGS, folder)
     return parallel.Plan(6, 1, build, SETTINGS), student.initial_weights(torch.Generator().manual_seed(1))
 
 

@@ -5,7 +5,7 @@ Each stage writes into its own folder under the output folder, resumes from ther
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -139,14 +139,11 @@ class _BuildTuning:
 class _BuildImitation:
     recipe: Recipe
     settings: Settings
-    shards: tuple[Airframes, ...]
     folder: Path
 
     def __call__(self, rank: int, weights: Weights) -> Imitation:
-        r, own = self.recipe, self.shards[rank]
-        taught = load_file(taught_path(self.folder, rank))
-        kept = taught.pop("kept", torch.ones(len(own))).bool()
-        own, taught = own[kept.numpy()], {name: w[kept] for name, w in taught.items()}
+        r = self.recipe
+        own, taught = load_teachers(taught_path(self.folder, rank))
         settings = replace(self.settings, vehicles=len(own) * max(r.vehicles // len(own), 1))
         nursery = _nursery(r, settings, Own(own, sensors=True), r.hidden, "imitation", rank)
         return Imitation(weights, Teachers(len(own), r.width), taught, nursery, settings, r.teacher_driven, r.compiled)
@@ -248,7 +245,7 @@ def distil(recipe: Recipe, folder: Path, report: Report) -> Weights:
     """The student, from the teachers' files."""
     settings = recipe.settings(4e-3)
     first = student.initial_weights(torch.Generator().manual_seed(_seed(recipe, "student", 0)), recipe.hidden)
-    build = _BuildImitation(recipe, settings, teacher_airframes(recipe), folder)
+    build = _BuildImitation(recipe, settings, folder)
     plan = parallel.Plan(
         recipe.distilled, recipe.workers, build, settings, judge=Judge(recipe.judged), judge_every=recipe.judge_every
     )
@@ -300,8 +297,15 @@ def taught_path(folder: Path, rank: int) -> Path:
     return folder / f"teachers_{rank}.safetensors"
 
 
-def save_teachers(shards: list[Weights], folder: Path, kept: list[Tensor] | None = None) -> None:
-    """One file for each shard; ``kept`` (teachers,) tells which of them the distillation listens to."""
+def save_teachers(shards: list[Weights], airframes: Sequence[Airframes], kept: Sequence[Tensor], folder: Path) -> None:
+    """One file for each shard, with the airframes; ``kept`` (teachers,) tells which teachers are above the bar."""
     for rank, weights in enumerate(shards):
-        extra = {} if kept is None else {"kept": kept[rank].to(torch.uint8)}
-        checkpoints.write({**weights, **extra}, taught_path(folder, rank))
+        own = {"airframes": torch.from_numpy(airframes[rank].columns), "kept": kept[rank].to(torch.uint8)}
+        checkpoints.write({**weights, **own}, taught_path(folder, rank))
+
+
+def load_teachers(path: Path) -> tuple[Airframes, Weights]:
+    """The teachers of a shard that are above the bar, and their airframes in the same order."""
+    weights = load_file(path)
+    kept, columns = weights.pop("kept").bool(), weights.pop("airframes").numpy()
+    return Airframes(columns)[kept.numpy()], {name: w[kept] for name, w in weights.items()}

@@ -49,7 +49,7 @@ def screen(
     sizes = [len(own) for own in owners]
     pieces = {name: w.split(sizes) for name, w in stack.items()}
     parts = [{name: piece[rank] for name, piece in pieces.items()} for rank in range(len(sizes))]
-    recipes.save_teachers(parts, folder, list(kept.split(sizes)))
+    recipes.save_teachers(parts, owners, kept.split(sizes), folder)
     content = {
         "summary": {
             **_summary(recipe, figures, retrained, kept),
