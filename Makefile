@@ -9,6 +9,8 @@ FLY   := $(VENV)/.fly-$(MODE)
 TEST  := $(VENV)/.test-$(MODE)
 SETUP := pyproject.toml constraints.txt setup.py scripts/setup_venv.sh
 PICK  := $(if $(FAST),-m "not slow")
+# Two tests at once, but for those against the wall clock (tests/conftest.py); torch on one thread each.
+JOBS  ?= 2
 
 .DEFAULT_GOAL := help
 .PHONY: help setup fly test check bench clean
@@ -29,8 +31,8 @@ setup: $(FLY) ## make .venv with what flying needs, and stop there
 fly: $(FLY) ## take off, fly a figure-eight, land; ARGS='--help' lists what else it can do
 	@$(VENV)/bin/control-stack fly $(ARGS)
 
-test: $(TEST) ## run all tests; FAST=1 leaves the slow ones out, ARGS='tests/sim -x' picks
-	@$(VENV)/bin/python -m pytest $(PICK) $(ARGS)
+test: $(TEST) ## run all tests; FAST=1 leaves the slow ones out, ARGS='tests/sim -x' picks, JOBS=0 one at a time
+	@OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n $(JOBS) --dist loadgroup $(PICK) $(ARGS)
 
 check: $(TEST) ## ruff and mypy
 	@$(VENV)/bin/ruff check .

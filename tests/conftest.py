@@ -1,9 +1,11 @@
-"""What all tests share: how hypothesis looks for examples."""
+"""What all tests share: how hypothesis looks for examples, and which tests never run beside one another."""
 
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
+import pytest
 from hypothesis import settings
 
 # The same examples on every machine, and no limit on the time of one: a busy machine is not a failure.
@@ -11,3 +13,14 @@ from hypothesis import settings
 settings.register_profile("repeatable", deadline=None, derandomize=True)
 settings.register_profile("search", deadline=None, max_examples=2000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
+
+# Vehicles' own clients and nodes in processes of their own run against the wall clock: one such test at a time.
+_WALL_CLOCK = {"cli", "hardware", "ros"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keeps these tests on one worker of pytest-xdist."""
+    here = Path(__file__).parent
+    for item in items:
+        if item.path.is_relative_to(here) and item.path.relative_to(here).parts[0] in _WALL_CLOCK:
+            item.add_marker(pytest.mark.xdist_group("wall clock"))
