@@ -21,7 +21,7 @@ from control_stack.cli import bench, main
 from control_stack.foundation.airframes import LAWS, sample
 from control_stack.foundation.runtime import GRUPolicy
 from control_stack.foundation.training.battery import fly_test
-from control_stack.foundation.training.recipe import save_teachers
+from control_stack.foundation.training.recipe import save_shard
 from control_stack.foundation.training.teachers import Teachers
 from control_stack.foundation.weights import shipped_path
 
@@ -199,7 +199,7 @@ def test_what_cannot_be_used_is_refused_before_anything_flies(capsys, tmp_path, 
 def test_teachers_come_with_their_own_airframes_and_dropped_ones_stay_out(tmp_path):
     frames = sample(LAWS["raptor"], 3, np.random.default_rng(4))
     weights = {"0.weight": torch.arange(3.0).reshape(3, 1, 1)}
-    save_teachers([weights], [frames], [torch.tensor([1, 0, 1])], tmp_path)
+    save_shard(weights, frames, torch.tensor([1, 0, 1]), tmp_path / "teachers_0.safetensors")
     ((kept, stack),) = importlib.import_module("benchmarks.foundation").read_teachers(tmp_path)
     assert np.array_equal(kept.columns, frames.columns[:, [0, 2]])
     assert stack["0.weight"].flatten().tolist() == [0.0, 2.0] and set(stack) == {"0.weight"}

@@ -46,7 +46,8 @@ def plan_of(kind, folder):
     if kind == "teachers":
         build = recipes._BuildTeachers(TINY, SETTINGS, shards, 2, "teachers")
         return parallel.Plan(6, 1, build, SETTINGS, together=False), shared()
-    recipes.save_teachers([Teachers(5, 8).stacked(shared())], shards, [torch.tensor([1, 1, 0, 1, 1])], folder)
+    stack, path = Teachers(5, 8).stacked(shared()), recipes.taught_path(folder, 0)
+    recipes.save_shard(stack, shards[0], torch.tensor([1, 1, 0, 1, 1]), path)
     build = recipes._BuildImitation(TINY, SETTINGS, folder)
     return parallel.Plan(6, 1, build, SETTINGS), student.initial_weights(torch.Generator().manual_seed(1))
 

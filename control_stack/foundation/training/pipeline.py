@@ -220,6 +220,7 @@ class Training:
             "command": self.command,
             "seed": self.recipe.seed,
             "git_revision": git_revision(),
+            "teachers": 0 if name == "direct" else self.recipe.teachers,
             "wall_time_s": sum(seconds.values()),
             "wall_time_by_stage_s": seconds,
             "hardware": {**machine(), "workers": self.recipe.workers, "device": self.recipe.device},

@@ -5,7 +5,7 @@ Each stage writes into its own folder under the output folder, resumes from ther
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -297,11 +297,10 @@ def taught_path(folder: Path, rank: int) -> Path:
     return folder / f"teachers_{rank}.safetensors"
 
 
-def save_teachers(shards: list[Weights], airframes: Sequence[Airframes], kept: Sequence[Tensor], folder: Path) -> None:
-    """One file for each shard, with the airframes; ``kept`` (teachers,) tells which teachers are above the bar."""
-    for rank, weights in enumerate(shards):
-        own = {"airframes": torch.from_numpy(airframes[rank].columns), "kept": kept[rank].to(torch.uint8)}
-        checkpoints.write({**weights, **own}, taught_path(folder, rank))
+def save_shard(weights: Weights, airframes: Airframes, kept: Tensor, path: Path) -> None:
+    """The teachers of a shard with their airframes; ``kept`` (teachers,) tells which of them are above the bar."""
+    own = {"airframes": torch.from_numpy(airframes.columns), "kept": kept.to(torch.uint8)}
+    checkpoints.write({**weights, **own}, path)
 
 
 def load_teachers(path: Path) -> tuple[Airframes, Weights]:

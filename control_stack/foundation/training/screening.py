@@ -48,8 +48,9 @@ def screen(
     kept = _passes(recipe, figures)
     sizes = [len(own) for own in owners]
     pieces = {name: w.split(sizes) for name, w in stack.items()}
-    parts = [{name: piece[rank] for name, piece in pieces.items()} for rank in range(len(sizes))]
-    recipes.save_teachers(parts, owners, kept.split(sizes), folder)
+    for rank, (own, above) in enumerate(zip(owners, kept.split(sizes), strict=True)):
+        shard = {name: piece[rank] for name, piece in pieces.items()}
+        recipes.save_shard(shard, own, above, recipes.taught_path(folder, rank))
     content = {
         "summary": {
             **_summary(recipe, figures, retrained, kept),
