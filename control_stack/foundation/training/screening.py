@@ -41,10 +41,11 @@ def screen(
         second = recipes.retrain_teachers(recipe, shared, airframes[chosen], folder, report, engine)
         again = recipes.teacher_report(second, shared, airframes[chosen], recipe.width, _SEED, _EPISODES)
         better = again["teacher_rmse"] < figures["teacher_rmse"][chosen]
+        replaced = torch.from_numpy(chosen)[better]
         for name in stack:
-            stack[name][chosen[better]] = second[name][better]
+            stack[name][replaced] = second[name][better]
         for name in ("teacher_survived", "teacher_rmse"):
-            figures[name][chosen[better]] = again[name][better]
+            figures[name][replaced] = again[name][better]
     kept = _passes(recipe, figures)
     sizes = [len(own) for own in owners]
     pieces = {name: w.split(sizes) for name, w in stack.items()}
