@@ -203,3 +203,16 @@ def test_teachers_below_the_bar_are_retrained_once_and_dropped_if_that_does_not_
     assert one["kept"].tolist() == [1, 1] and two["kept"].tolist() == [1, 0]
     picture = training_picture({}, out, tmp_path / "picture.png", "four teachers")
     assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_one_teacher_below_the_bar_is_replaced_where_it_stands(tmp_path, monkeypatch):
+    recipe = Recipe(teachers=3, workers=1)
+    shards = [Teachers(3, 32).stacked(Teachers(1, 32).initial_weights(torch.Generator().manual_seed(0)))]
+    first = shards[0]["0.weight"].clone()
+    answers = [figures([1.0, 0.5, 1.0], [0.01, 0.5, 0.01]), figures([1.0], [0.02])]
+    second = {name: torch.full_like(w[:1], 7.0) for name, w in shards[0].items()}
+    monkeypatch.setattr(recipes, "teacher_report", lambda *a: answers.pop(0))
+    monkeypatch.setattr(recipes, "retrain_teachers", lambda *a: second)
+    screening.screen(recipe, {}, shards, tmp_path, lambda *a: None)
+    _, taught = recipes.load_teachers(recipes.taught_path(tmp_path, 0))
+    assert (taught["0.weight"][1] == 7.0).all() and torch.equal(taught["0.weight"][::2], first[::2])
