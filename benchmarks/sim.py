@@ -16,6 +16,7 @@ from benchmarks import batched_sim, geometric
 from control_stack.artefacts.tables import BenchRow
 from control_stack.cli.main import EXIT_INTERRUPTED
 from control_stack.cli.main import main as control_stack
+from control_stack.errors import FlightAborted
 from control_stack.quadrotor.parameters import load_vehicle
 from control_stack.trajectories import Lissajous
 from control_stack.types import CommandLevel
@@ -57,15 +58,17 @@ def in_process(seed: int, quick: bool) -> list[BenchRow]:
     return rows
 
 
-def _fly(*arguments: str) -> dict:
-    """A flight by the front door in a ROS domain of its own; its summary."""
+def fly(*arguments: str) -> dict:
+    """A flight by the front door in a ROS domain of its own; its summary. Raises FlightAborted if there is none."""
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "run"
         os.environ["ROS_DOMAIN_ID"] = str(1 + os.getpid() % 100)
-        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()) as errors:
             code = control_stack(["fly", "--out", str(out), *arguments])
         if code == EXIT_INTERRUPTED:  # it has landed; the bench ends as well
             raise KeyboardInterrupt
+        if not (out / "summary.json").is_file():
+            raise FlightAborted(f"fly {' '.join(arguments)}: {errors.getvalue().strip()}")
         summary = json.loads((out / "summary.json").read_text(encoding="utf-8"))
     # A flight that failed has no figures: NaN meets no target.
     return {key: float("nan") if value is None else value for key, value in summary.items()}
@@ -76,7 +79,7 @@ def lockstep(seed: int, quick: bool) -> list[BenchRow]:
     rows = []
     trajectory = "eight:laps=1" if quick else "eight"
     for backend, target in (("bullet", ">= 2"), ("analytic", None)):
-        summary = _fly("--backend", backend, "--trajectory", trajectory, "--seed", str(seed))
+        summary = fly("--backend", backend, "--trajectory", trajectory, "--seed", str(seed))
         name = f"{backend} + geometric over ROS, lockstep, two processes"
         rows += [
             BenchRow(name, "real-time factor", summary["real_time_factor"], "x", target),
@@ -90,7 +93,7 @@ def lockstep(seed: int, quick: bool) -> list[BenchRow]:
 def real_time(seed: int, quick: bool) -> list[BenchRow]:
     """Two processes over ROS 2 on the wall clock; the period is that of the controller's own calls."""
     trajectory = "eight:laps=1" if quick else "eight"
-    summary = _fly("--realtime", "--trajectory", trajectory, "--seed", str(seed))
+    summary = fly("--realtime", "--trajectory", trajectory, "--seed", str(seed))
     name = "bullet + geometric over ROS, real time, 100 Hz"
     return [
         BenchRow(name, "period p50", 1e3 * summary["loop_period_p50_s"], "ms"),
@@ -118,7 +121,7 @@ def tracking(seed: int, quick: bool) -> list[BenchRow]:
     """Errors on the eight in PyBullet under one change at a time from the default: simulated time, not speed."""
     rows = []
     for changes in CONDITIONS:
-        summary = _fly("--no-ros", "--backend", "bullet", "--seed", str(seed), *changes)
+        summary = fly("--no-ros", "--backend", "bullet", "--seed", str(seed), *changes)
         name = f"eight, {' '.join(changes) or 'defaults'}"
         rows += [
             BenchRow(name, "RMSE", summary["position_rmse_m"], "m", None if changes else "<= 0.10"),

@@ -82,6 +82,10 @@ class VehicleRefused(FlightAborted):
     """A vehicle declined what it was asked (arming, a mode); the message gives its own words."""
 
 
+class NotReady(ControlStackError, RuntimeError):
+    """A connected vehicle that is not to be armed now; the message names what failed on its pre-flight list."""
+
+
 class LinkError(ControlStackError, ConnectionError):
     """No link to a vehicle, or one of another kind; the message names what was found and what is needed."""
 

@@ -65,6 +65,22 @@ class Vehicle(Protocol):
         """Stop the motors and release the link. May be called twice."""
 
 
+@dataclass(frozen=True)
+class Battery:
+    """voltage: V. share: of the charge that is left, 0 to 1. NaN where it is not told."""
+
+    voltage: float = float("nan")
+    share: float = float("nan")
+
+
+@runtime_checkable
+class TellsBattery(Protocol):
+    """A vehicle that knows of its battery."""
+
+    def battery(self) -> Battery:
+        """As it was last told."""
+
+
 @runtime_checkable
 class SimulatedVehicle(Vehicle, Protocol):
     """A vehicle whose time is ours."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from typing import Any
 
@@ -35,8 +36,10 @@ PARAMETERS = (
     Declared("vehicle", "crazyflie", "vehicle name, or path of a vehicle file"),
     Declared("controller", "geometric", "the active controller, one of `controllers`", read_only=False),
     Declared("controllers", ["geometric"], "all that may fly: names, or file.py:Class"),
+    Declared("fallback", "", "controllers that fly on when one fails, in order, joined by commas; empty for none"),
     Declared("levels", list(_LEVELS), "command levels that the vehicle accepts"),
     Declared("lockstep", True, "compute in the state callback; otherwise a timer drives the controller"),
+    Declared("driven_by", "timer", "what makes it compute outside lockstep", choices=("timer", "states")),
     Declared("control_rate", 100.0, "calls per second", limits=(10.0, 1000.0)),
     Declared("real_time_factor", 1.0, "of the vehicle's clock, when not in lockstep", limits=(0.01, 100.0)),
     Declared("velocity_timeout", 0.3, "s after the last cmd_vel until it stops", limits=(0.05, 5.0)),
@@ -73,15 +76,14 @@ class ControllerNode(ManagedNode):
             self.create_subscription(TwistStamped, "cmd_vel", self._on_velocity, qos.SENSOR),
             self.create_subscription(Odometry, "odom", self._on_state, qos.subscribe(self._lockstep)),
         ]
-        if not self._lockstep:
+        if not self._on_each_state:
             steady = Clock(clock_type=ClockType.STEADY_TIME)
-            period = 1.0 / (self.parameter("control_rate") * self.parameter("real_time_factor"))
-            self._timer = self.create_timer(period, self._on_timer, clock=steady)
+            self._timer = self.create_timer(self._period, self._on_timer, clock=steady)
         return super().on_activate(state)
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Without this publisher the vehicle's supervisor holds, then lands."""
-        if not self._lockstep:
+        if not self._on_each_state:
             self.destroy_timer(self._timer)
         for subscription in self._entities:
             self.destroy_subscription(subscription)
@@ -95,12 +97,16 @@ class ControllerNode(ManagedNode):
             if name not in _LEVELS:
                 raise UnknownName("value in parameter levels", name, _LEVELS)
         levels = [CommandLevel(name) for name in self.parameter("levels")]
-        names = list(dict.fromkeys([self.parameter("controller"), *self.parameter("controllers")]))
+        fallback = [name for name in self.parameter("fallback").split(",") if name]
+        names = list(dict.fromkeys([self.parameter("controller"), *self.parameter("controllers"), *fallback]))
         rate = self.parameter("control_rate")
         built = {name: build_controller(name, parameters, levels, rate) for name in names}
         setpoints = Setpoints(parameters.limits, self.parameter("velocity_timeout"))
-        self._side = ControllerSide(built, self.parameter("controller"), setpoints)
         self._lockstep = self.parameter("lockstep")
+        self._on_each_state = self._lockstep or self.parameter("driven_by") == "states"
+        self._period = 1.0 / (rate * self.parameter("real_time_factor"))
+        deadline = math.inf if self._lockstep else self._period
+        self._side = ControllerSide(built, self.parameter("controller"), setpoints, fallback, deadline)
         self.add_on_set_parameters_callback(self._on_parameters)
 
     def _on_parameters(self, changes: list[Parameter]) -> SetParametersResult:
@@ -123,7 +129,7 @@ class ControllerNode(ManagedNode):
         except InputRejected as error:
             self._rejections.add("odom", error)
             return
-        if self._lockstep:
+        if self._on_each_state:
             self._compute(self._state)
 
     def _on_timer(self) -> None:
@@ -194,7 +200,7 @@ class ControllerNode(ManagedNode):
         """How far calls are from their period, where the wall clock is what drives them."""
         if self._lockstep:
             return {}
-        errors = np.abs(periods - self._timer.timer_period_ns * 1e-9)
+        errors = np.abs(periods - self._period)
         return {f"loop_period_error_p{q}_s": f"{np.percentile(errors, q):.3e}" for q in (50, 99)}
 
 

@@ -1,4 +1,4 @@
-"""Start a simulated vehicle and its controller: ros2 launch control_stack fly.launch.py.
+"""Start a vehicle and its controller: ros2 launch control_stack fly.launch.py backend:=sim|crazyflie|px4.
 
 What gets started is decided by plain functions on plain data; launch is imported only where the
 description is built, so that the decisions are tested on machines without a ROS installation.
@@ -11,6 +11,10 @@ from typing import Any, NamedTuple
 
 PACKAGE = "control_stack"
 FROM_FILE = "from_params_file"  # leaves the value to params_file, for files of the user's own
+OWN = "own"  # the vehicle that a back end is made for
+VEHICLES = {"sim": "crazyflie", "crazyflie": "crazyflie", "px4": "x500"}  # back end -> its own vehicle
+LINK_LEVELS = ("ctbr", "attitude", "velocity", "position")  # what real vehicles take; rotors nobody offers
+LANDING_TIME = "30"  # s that a node may take to land before it is told again, which cuts
 
 
 class Argument(NamedTuple):
@@ -30,13 +34,20 @@ class NodeSpec(NamedTuple):
     namespace: str
     parameters: Mapping[str, Any]
     params_file: str
-    ends_launch: bool
+    owns_vehicle: bool
 
 
 def arguments(default_params_file: Any = "config/fly.yaml") -> tuple[Argument, ...]:
     """All launch arguments; the default file is an argument because only ROS knows the share folder."""
     return (
-        Argument("backend", "sim", "what flies", ("sim",)),
+        Argument("backend", "sim", "what flies: the simulator, or a vehicle behind its link", tuple(VEHICLES)),
+        Argument("uri", "", "where a vehicle's link is found; empty takes the back end's default"),
+        Argument(
+            "arm",
+            "false",
+            f"whether the service `arm` may let a real vehicle's motors run; {FROM_FILE} keeps params_file's word",
+            ("true", "false", FROM_FILE),
+        ),
         Argument(
             "simulator",
             "bullet",
@@ -51,13 +62,19 @@ def arguments(default_params_file: Any = "config/fly.yaml") -> tuple[Argument, .
         ),
         Argument(
             "vehicle",
-            "crazyflie",
-            f"vehicle description; {FROM_FILE} keeps the one in params_file, which may be a YAML of yours",
-            ("crazyflie", "racer", "x500", FROM_FILE),
+            OWN,
+            f"vehicle description; {OWN}: crazyflie, for px4 x500; {FROM_FILE} keeps the one in params_file, "
+            "which may be a YAML of yours",
+            (OWN, "crazyflie", "racer", "x500", FROM_FILE),
         ),
         Argument("namespace", "", "prefix of every topic and service, one per vehicle; empty for none"),
-        Argument("params_file", default_params_file, "ROS parameter file for the nodes `sim` and `controller`"),
-        Argument("use_sim_time", "true", "let the controller follow /clock", ("true", "false")),
+        Argument("params_file", default_params_file, "ROS parameter file for the nodes"),
+        Argument(
+            "use_sim_time",
+            "true",
+            "let the controller follow the simulator's /clock; beside a real vehicle there is none",
+            ("true", "false"),
+        ),
     )
 
 
@@ -76,17 +93,26 @@ def composition(values: Mapping[str, str]) -> tuple[NodeSpec, ...]:
         """Parameter -> value, for the arguments that are not left to the file."""
         return {key: values[name] for key, name in arguments.items() if values[name] != FROM_FILE}
 
-    follow_clock = {"use_sim_time": values["use_sim_time"] == "true"}
+    backend = values["backend"]
+    own = {OWN: VEHICLES[backend]}
+    values = {**values, "vehicle": own.get(values["vehicle"], values["vehicle"])}
     common = {"namespace": values["namespace"], "params_file": values["params_file"]}
-    # Executable and name of the node that owns the vehicle, and the parameters it takes from the arguments.
-    owners = {"sim": ("sim_node", "sim", chosen(vehicle="vehicle", backend="simulator"))}
-    executable, node, parameters = owners[values["backend"]]
-    controller = {**chosen(vehicle="vehicle", controller="controller"), **follow_clock}
-    return (
+    controller = chosen(vehicle="vehicle", controller="controller")
+    if backend == "sim":
         # The simulator makes /clock, so it never follows it.
-        NodeSpec(executable, node, parameters=parameters, ends_launch=True, **common),
-        NodeSpec("controller_node", "controller", parameters=controller, ends_launch=False, **common),
-    )
+        vehicle = chosen(vehicle="vehicle", backend="simulator")
+        owner = NodeSpec("sim_node", "sim", parameters=vehicle, owns_vehicle=True, **common)
+        controller |= {"use_sim_time": values["use_sim_time"] == "true"}
+    else:
+        vehicle = {**chosen(vehicle="vehicle"), "backend": backend}
+        if values["uri"]:
+            vehicle["uri"] = values["uri"]
+        if values["arm"] != FROM_FILE:
+            vehicle["arm"] = values["arm"] == "true"
+        owner = NodeSpec("hardware_node", "hardware", parameters=vehicle, owns_vehicle=True, **common)
+        # The time of a real vehicle waits for nobody: the controller answers states as they come.
+        controller |= {"lockstep": False, "driven_by": "states", "levels": list(LINK_LEVELS), "use_sim_time": False}
+    return owner, NodeSpec("controller_node", "controller", parameters=controller, owns_vehicle=False, **common)
 
 
 def generate_launch_description() -> Any:
@@ -110,7 +136,9 @@ def generate_launch_description() -> Any:
                 namespace=spec.namespace,
                 parameters=[ParameterFile(spec.params_file), dict(spec.parameters)],
                 output="screen",
-                on_exit=Shutdown() if spec.ends_launch else None,
+                on_exit=Shutdown() if spec.owns_vehicle else None,
+                # Ctrl-C in flight: what owns a real vehicle lands it first.
+                sigterm_timeout=LANDING_TIME if spec.owns_vehicle else "5",
             )
             for spec in composition(values)
         ]

@@ -146,7 +146,7 @@ class SimNode(VehicleNode):
         self._open, self._opened_at, self._pending = True, time.monotonic(), state.stamp
         if self._clock.get_subscription_count():
             self._clock.publish(ClockMessage(clock=messages.to_time(self.now())))
-        self.publish_state(state)
+        self.publish_state(state, self._lockstep)
 
     def _end_period(self, waited: float) -> None:
         t, side = self.now(), self._side()

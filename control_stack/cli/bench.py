@@ -23,6 +23,7 @@ from control_stack.errors import InvalidInput
 NAMES = {
     "sim": "simulators, geometric controller, ROS loops",
     "foundation": "the foundation policy beside the released one",
+    "links": "drivers, loops and fleets over the emulated links",
 }
 # Takes seed and whether to be quick.
 Group = Callable[[int, bool], list[BenchRow] | Findings]

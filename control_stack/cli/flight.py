@@ -12,7 +12,7 @@ from control_stack.safety.events import Phase
 
 @dataclass(frozen=True)
 class FlyConfig:
-    """A flight, resolved: saved as config.yaml in the run folder."""
+    """A flight, resolved: saved as config.yaml in the run folder. uri: of a vehicle's link; None for simulators."""
 
     vehicle: str
     backend: str
@@ -31,6 +31,8 @@ class FlyConfig:
     control_rate: float
     physics_rate: float
     uri: str | None = None
+    fallback: tuple[str, ...] = ()
+    fence: str = "none"
 
 
 @dataclass
@@ -48,7 +50,9 @@ class Outcome:
 
 
 class ProgressBar:
-    """A bar of the vehicle's time, with the phase before it."""
+    """A bar of the vehicle's time since it was first told, with the phase before it."""
+
+    _began: float | None = None
 
     def __enter__(self) -> ProgressBar:
         self._bar = tqdm(
@@ -70,6 +74,8 @@ class ProgressBar:
 
     def __call__(self, t: float, phase: Phase) -> None:
         """Shows time and phase."""
+        self._began = t if self._began is None else self._began
+        t -= self._began
         # tqdm forgets a total that is exceeded.
         self._bar.total = max(self._bar.total, t + 0.1)
         self._bar.set_description_str(phase.value, refresh=False)

@@ -15,12 +15,12 @@ import numpy as np
 from control_stack.artefacts.runs import RunFolder
 from control_stack.cli.arguments import check_seed
 from control_stack.cli.flight import FlyConfig, Outcome, ProgressBar
-from control_stack.cli.hardware import HARDWARE, hardware_levels
 from control_stack.cli.interrupts import noted
 from control_stack.cli.report import report
 from control_stack.errors import InvalidInput, MissingDependency
-from control_stack.protocols import Trajectory, choose_level
+from control_stack.protocols import Trajectory
 from control_stack.quadrotor.parameters import QuadrotorParameters, load_vehicle, vehicle_names
+from control_stack.safety.fence import parse_fence
 from control_stack.trajectories import parse_trajectory, sample, with_approach
 from control_stack.types import CommandLevel, QuadrotorState, Reference
 
@@ -32,11 +32,14 @@ _EPILOG = """examples:
   control-stack fly --trajectory eight:lap=10,laps=2 --wind 1,0,0+dryden:light
   control-stack fly --trajectory path.csv --vehicle my_quad.yaml
   control-stack fly --controller my_controller.py:MyController
+  control-stack fly --backend crazyflie --uri udp://127.0.0.1:19850 --arm
 """
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
     """Adds the command with its options."""
+    from hardware.factory import BACKENDS
+
     parser = commands.add_parser(
         "fly",
         help="take off, fly a trajectory, land; leaves a run folder with log, picture and summary",
@@ -49,7 +52,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         "--controller",
         default="geometric",
         metavar="NAME|FILE.py:CLASS",
-        help="geometric, lqr, or your own (default geometric)",
+        help="geometric, lqr, foundation[:FILE.safetensors], or your own (default geometric)",
     )
     add(
         "--also",
@@ -59,6 +62,21 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         help="further controllers to build, to switch to in flight",
     )
     add(
+        "--fallback",
+        default=[],
+        nargs="+",
+        metavar="NAME",
+        help="controllers that fly on, in this order, when the one before fails: raises, answers with what cannot be "
+        "flown, or, outside lockstep, is too slow",
+    )
+    add(
+        "--fence",
+        default="none",
+        metavar="X_MIN,Y_MIN,X_MAX,Y_MAX,HEIGHT",
+        help="m: the vehicle is stopped inside this box, HEIGHT above where it arms; with = where it begins with -: "
+        "--fence=-2,-2,2,2,2.5 (default none)",
+    )
+    add(
         "--level",
         choices=[level.value for level in CommandLevel][:3],
         help="command level (default: the controller's best); not velocity or position, which no shipped controller "
@@ -66,7 +84,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     )
     add(
         "--backend",
-        choices=["bullet", "analytic", *HARDWARE],
+        choices=["bullet", "analytic", *BACKENDS],
         help="simulator (default bullet, or analytic where PyBullet is missing), or the link of a vehicle",
     )
     add(
@@ -74,7 +92,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         metavar="NAME|FILE",
         help=f"{', '.join(vehicle_names())}, or a vehicle file (default crazyflie, for px4 x500)",
     )
-    uris = ", ".join(f"{name} {backend.uri}" for name, backend in HARDWARE.items())
+    uris = ", ".join(f"{name} {backend.uri}" for name, backend in BACKENDS.items())
     add("--uri", metavar="URI", help=f"where a vehicle's link is found (default {uris})")
     add("--arm", action="store_true", help="let a vehicle's motors run; without it a link is only checked")
     add(
@@ -118,16 +136,14 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 def run(options: argparse.Namespace) -> int:
     """Flies and reports; returns the exit code."""
     config, parameters = resolve(options)
-    if config.ros:
-        from control_stack.cli.fly_ros import fly_ros
-        from control_stack.ros.exclusive import claim
-
-        claim(config.namespace).close()  # before a run folder is made; the sim node claims it for the flight
-        return _fly(options.out, config, parameters, partial(fly_ros, config))
-    if config.backend in HARDWARE:
+    if config.uri is not None:
         from control_stack.cli.fly_hardware import fly_hardware
 
         return fly_hardware(config, parameters, options.arm, partial(_fly, options.out, config, parameters))
+    if config.ros:
+        from control_stack.cli.fly_ros import over_ros
+
+        return _fly(options.out, config, parameters, over_ros(config))
     from control_stack.cli.fly_in_process import InProcess
 
     with InProcess(config, parameters) as flight:
@@ -151,30 +167,32 @@ def _fly(out: str | None, config: FlyConfig, parameters: QuadrotorParameters, fl
 
 def resolve(options: argparse.Namespace) -> tuple[FlyConfig, QuadrotorParameters]:
     """Checks everything that can be checked before anything starts. Raises ControlStackError."""
-    from controllers.loader import load_controller
+    from controllers.loader import build_controller
+    from hardware.factory import BACKENDS, make_vehicle
     from sim.sensors import sensor_preset
     from sim.wind import parse_wind
 
-    hardware = HARDWARE.get(options.backend)
+    hardware = BACKENDS.get(options.backend)
     options.vehicle = options.vehicle or (hardware.vehicle if hardware else "crazyflie")
     parameters = load_vehicle(options.vehicle)
     levels = tuple(level.value for level in CommandLevel if level is not CommandLevel.JOINTS)
     if hardware:
         _check_hardware(options)
-        levels = hardware_levels(hardware, parameters, options.uri)
+        levels = tuple(v.value for v in make_vehicle(options.backend, parameters, options.uri or "").spec.levels)
     elif options.uri or options.arm:
-        raise InvalidInput("--uri and --arm are for a vehicle's link: " + ", ".join(f"--backend {k}" for k in HARDWARE))
+        raise InvalidInput("--uri and --arm are for a vehicle's link: " + ", ".join(f"--backend {k}" for k in BACKENDS))
     if options.level and options.level not in levels:
         raise InvalidInput(f"--level {options.level}: the link of {options.backend} takes only {', '.join(levels)}")
     if options.level:
         levels = (options.level,)
     controllers = tuple(dict.fromkeys([options.controller, *options.also]))
-    for name in controllers:
-        found, accepted = load_controller(name), [CommandLevel(v) for v in levels]
-        choose_level(name, found.levels, parameters.name, accepted, getattr(found, "level_note", ""))
+    for name in dict.fromkeys([*controllers, *options.fallback]):
+        # What it lacks (a common level, its weights, an airframe it can fly) is said before anything starts.
+        build_controller(name, parameters, [CommandLevel(v) for v in levels])
     if options.also and options.no_ros:
         raise InvalidInput("--also needs ROS: with --no-ros nothing can ask for another controller in flight")
     parse_wind(options.wind)
+    parse_fence(options.fence)
     sensor_preset(options.sensors)
     if not 0.1 <= options.takeoff_height <= 100.0:
         raise InvalidInput(f"--takeoff-height must be between 0.1 and 100 m, got {options.takeoff_height:g}")
@@ -208,6 +226,8 @@ def resolve(options: argparse.Namespace) -> tuple[FlyConfig, QuadrotorParameters
         control_rate=100.0,
         physics_rate=1000.0,
         uri=options.uri or (hardware.uri if hardware else None),
+        fallback=tuple(_absolute(name) for name in options.fallback),
+        fence=options.fence,
     )
     plan(config, parameters, None)
     return config, parameters
@@ -223,8 +243,6 @@ def _check_hardware(options: argparse.Namespace) -> None:
     ):
         if value != none:
             raise InvalidInput(f"{option} is for simulators: {options.backend} has weather and time of its own")
-    if not options.no_ros:
-        raise InvalidInput(f"--backend {options.backend} flies in one process so far: add --no-ros")
 
 
 def plan(config: FlyConfig, parameters: QuadrotorParameters, state: QuadrotorState | None) -> Trajectory:
@@ -278,4 +296,6 @@ def _backend(wanted: str | None) -> str:
 def _absolute(controller: str) -> str:
     """A user's file by its absolute path: the node has a working directory of its own."""
     file, colon, name = controller.rpartition(":")
+    if file == "foundation":
+        return f"{file}:{Path(name).resolve()}"
     return f"{Path(file).resolve()}:{name}" if colon and file.endswith(".py") else controller

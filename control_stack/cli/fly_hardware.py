@@ -1,13 +1,13 @@
-"""A flight of a vehicle behind a vendor's link, in one process."""
+"""A flight of a vehicle behind a vendor's link: the checks before it, and the flight itself in one process."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from control_stack.cli.flight import FlyConfig
+from control_stack.cli.flight import FlyConfig, Outcome
 from control_stack.cli.fly_in_process import InProcess
-from control_stack.cli.hardware import HARDWARE
-from control_stack.flight.hardware import HardwareFlight, HardwareVehicle
+from control_stack.errors import NotReady
+from control_stack.flight.hardware import Check, HardwareFlight, HardwareVehicle
 from control_stack.flight.in_process import InProcessFlight, Timing
 from control_stack.flight.recorder import Recorder
 from control_stack.quadrotor.parameters import QuadrotorParameters
@@ -18,15 +18,17 @@ class OnHardware(InProcess):
 
     _driver: HardwareVehicle
 
-    def preflight(self) -> bool:
-        """Prints the pre-flight list; whether nothing on it failed."""
+    def preflight(self) -> list[Check]:
+        """Prints the pre-flight list; returns what failed on it."""
         checks = self._driver.preflight()
         for check in checks:
             print(f"{'ok  ' if check.ok else 'FAIL'} {check.name}: {check.detail}", flush=True)
-        return all(check.ok for check in checks)
+        return [check for check in checks if not check.ok]
 
     def _build(self, config: FlyConfig, parameters: QuadrotorParameters) -> HardwareVehicle:  # type: ignore[override]
-        self._driver = HARDWARE[config.backend].make(parameters, config.uri or HARDWARE[config.backend].uri)
+        from hardware.factory import make_vehicle
+
+        self._driver = make_vehicle(config.backend, parameters, config.uri or "", config.control_rate)
         self._driver.connect()
         return self._driver
 
@@ -35,12 +37,24 @@ class OnHardware(InProcess):
 
 
 def fly_hardware(
-    config: FlyConfig, parameters: QuadrotorParameters, arm: bool, fly: Callable[[OnHardware], int]
+    config: FlyConfig, parameters: QuadrotorParameters, arm: bool, fly: Callable[[Callable[..., Outcome]], int]
 ) -> int:
-    """Connects and prints the checks; goes on to ``fly`` only if it may arm. Returns the exit code."""
+    """Connects and prints the checks; goes on to ``fly`` only if it may arm. Returns the exit code.
+
+    Over ROS the link is released after the checks: the hardware node opens it anew.
+
+    Raises:
+        NotReady: It may arm, but a check failed.
+    """
     with OnHardware(config, parameters) as flight:
-        flight.preflight()
+        failed = flight.preflight()
         if not arm:
             print("not armed: --arm is needed to fly")
             return 0
-        return fly(flight)
+        if failed:
+            raise NotReady("not armed: " + "; ".join(f"{check.name}: {check.detail}" for check in failed))
+        if not config.ros:
+            return fly(flight)
+    from control_stack.cli.fly_ros import over_ros
+
+    return fly(over_ros(config))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +22,7 @@ from control_stack.flight.vehicle_side import VehicleSide
 from control_stack.protocols import Trajectory, Vehicle
 from control_stack.quadrotor.parameters import QuadrotorParameters
 from control_stack.safety.events import Phase
+from control_stack.safety.fence import parse_fence
 from control_stack.safety.supervisor import SafetyConfig
 from control_stack.types import CommandLevel, QuadrotorState
 
@@ -36,10 +38,14 @@ class InProcess:
 
         self._config = config
         levels, rate = [CommandLevel(v) for v in config.levels], config.control_rate
-        built = {name: build_controller(name, parameters, levels, rate) for name in config.controllers}
-        self._controllers = ControllerSide(built, config.controller, Setpoints(parameters.limits))
+        names = (*config.controllers, *config.fallback)
+        built = {name: build_controller(name, parameters, levels, rate) for name in names}
+        deadline = 1.0 / rate if config.real_time_factor else math.inf  # in lockstep time waits
+        setpoints = Setpoints(parameters.limits)
+        self._controllers = ControllerSide(built, config.controller, setpoints, config.fallback, deadline)
         self._vehicle = self._build(config, parameters)
-        self._side = VehicleSide(self._vehicle, parameters, SafetyConfig(takeoff_height=config.takeoff_height))
+        safety = SafetyConfig(takeoff_height=config.takeoff_height, fence=parse_fence(config.fence))
+        self._side = VehicleSide(self._vehicle, parameters, safety)
 
     def _build(self, config: FlyConfig, parameters: QuadrotorParameters) -> Vehicle:
         """The vehicle, connected."""

@@ -1,4 +1,4 @@
-"""A flight over ROS 2: the sim node and the controller node as processes, and a client that flies the mission."""
+"""A flight over ROS 2: the vehicle's node and the controller node as processes, and a client that flies the mission."""
 
 from __future__ import annotations
 
@@ -7,13 +7,38 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from control_stack.cli.flight import FlyConfig, Outcome, ProgressBar
 from control_stack.cli.processes import Nodes
 from control_stack.errors import FlightAborted
 from control_stack.protocols import Trajectory
 from control_stack.types import QuadrotorState
+
+
+class Owner(NamedTuple):
+    """The node that owns the vehicle: its module, its name, and its parameters for this flight."""
+
+    module: str
+    name: str
+    parameters: dict[str, Any]
+
+
+def owner(config: FlyConfig, log: Path) -> Owner:
+    """The sim node, or for a vehicle's link the hardware node."""
+    if config.uri is None:
+        return Owner("sim.node", "sim", sim_parameters(config, log))
+    parameters = {
+        "vehicle": config.vehicle,
+        "backend": config.backend,
+        "uri": config.uri,
+        "arm": True,  # without --arm no node is started
+        "fence": config.fence,
+        "control_rate": config.control_rate,
+        "takeoff_height": config.takeoff_height,
+        "log_path": str(log.resolve()),
+    }
+    return Owner("hardware.node", "hardware", parameters)
 
 
 def sim_parameters(config: FlyConfig, log: Path) -> dict[str, Any]:
@@ -31,6 +56,7 @@ def sim_parameters(config: FlyConfig, log: Path) -> dict[str, Any]:
         "wind": config.wind,
         "sensors": config.sensors,
         "takeoff_height": config.takeoff_height,
+        "fence": config.fence,
         "log_path": str(log.resolve()),
     }
 
@@ -43,9 +69,19 @@ def controller_parameters(config: FlyConfig) -> dict[str, Any]:
         "controllers": list(config.controllers),
         "levels": list(config.levels),
         "lockstep": config.real_time_factor is None,
+        "driven_by": "timer" if config.uri is None else "states",
+        "fallback": ",".join(config.fallback),
         "real_time_factor": float(config.real_time_factor or 1.0),
         "control_rate": config.control_rate,
     }
+
+
+def over_ros(config: FlyConfig) -> Callable[..., Outcome]:
+    """The flight, ready to be called. Raises InvalidInput where a vehicle node is running already."""
+    from control_stack.ros.exclusive import claim
+
+    claim(config.namespace).close()  # before a run folder is made; the vehicle's node claims it for the flight
+    return partial(fly_ros, config)
 
 
 def fly_ros(
@@ -62,7 +98,7 @@ def fly_ros(
     """
     from control_stack.ros.client import FlightClient
 
-    nodes = Nodes(folder)
+    nodes, vehicle = Nodes(folder), owner(config, log)
 
     def watch(*names: str) -> None:
         check()
@@ -77,7 +113,7 @@ def fly_ros(
         return trajectory
 
     try:
-        nodes.start("sim.node", "sim", sim_parameters(config, log), config.namespace)
+        nodes.start(vehicle.module, vehicle.name, vehicle.parameters, config.namespace)
         nodes.start("controllers.node", "controller", controller_parameters(config), config.namespace)
         started, t0 = time.monotonic(), 0.0
         try:
@@ -89,22 +125,22 @@ def fly_ros(
                 outcome.interrupted = True
                 client.land(progress)
             except FlightAborted as error:
-                # If it is the controller that is gone, the sim node's supervisor brings the vehicle down.
+                # If it is the controller that is gone, the supervisor beside the vehicle brings it down.
                 outcome.aborted = str(error)
-                client.alive = partial(watch, "sim")
+                client.alive = partial(watch, vehicle.name)
                 client.land(progress)
         except KeyboardInterrupt:
             outcome.interrupted = True
-            client.alive = partial(nodes.alive, "sim")
+            client.alive = partial(nodes.alive, vehicle.name)
             with suppress(FlightAborted):
                 client.call("emergency")
-        except FlightAborted as error:  # the sim node is gone as well: there is no vehicle any more
+        except FlightAborted as error:  # its node is gone as well: nobody here has the vehicle any more
             outcome.aborted = outcome.aborted or str(error)
         outcome.real_time_factor = (client.t - t0) / max(time.monotonic() - started, 1e-9)
         values = client.status("controller")
         for key in ("period_p50", "period_p99", "period_error_p50", "period_error_p99"):
             setattr(outcome, f"loop_{key}_s", float(values.get(f"loop_{key}_s", "nan")))
-        counts = {**client.status("sim"), **values}
+        counts = {**client.status(vehicle.name), **values}
         outcome.rejections = {key: int(v) for key, v in counts.items() if "/" in key}
     finally:
         nodes.stop()

@@ -21,7 +21,6 @@ from control_stack.artefacts.record import FlightRecord, read_flight
 from control_stack.artefacts.runs import RunFolder, provenance
 from control_stack.artefacts.tables import table
 from control_stack.cli.flight import FlyConfig, Outcome
-from control_stack.cli.hardware import HARDWARE
 from control_stack.protocols import Trajectory
 from control_stack.quadrotor.parameters import QuadrotorParameters
 from control_stack.safety.events import AIRBORNE, Phase, Severity
@@ -40,7 +39,7 @@ def report(
 ) -> int:
     """Writes and prints; returns the exit code: 0 only for a flight that landed upright as planned."""
     log = folder.file("flight.mcap")
-    states = "odom" if config.backend in HARDWARE else "ground_truth"  # nobody knows the truth of a real vehicle
+    states = "odom" if config.uri is not None else "ground_truth"  # nobody knows the truth of a real vehicle
     # A flight that ended before it began may have left none.
     record = read_flight(log, states=states) if log.is_file() and log.stat().st_size else FlightRecord()
     summary = summarize(record, config, trajectory, outcome)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import time
 import traceback
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from control_stack.safety.events import Event, Severity
 from control_stack.types import Command, QuadrotorState, Reference
 
 _WINDOW = 6000  # calls over which solve times and periods are reported
+_MOST_REFUSED = 3  # commands in a row: their good predecessor flies on meanwhile, within the supervisor's time-out
+_MOST_MISSED = 10  # deadlines in a row
 
 
 class ControllerSide:
@@ -25,18 +28,33 @@ class ControllerSide:
     A controller asked for in flight is called beside the active one for its warm-up, its commands thrown
     away, and takes over when it has run that long. One that fails its warm-up, by a command that no vehicle
     would take or by an exception, never does. ``drain_events`` tells of either.
+
+    An active controller that raises, or answers three times in a row with what cannot be flown, or misses ten
+    deadlines in a row, is replaced by the next of ``fallback`` at once: in the same call where it raised. When there
+    is none left, the supervisor beside the vehicle is the next of the chain: hold, land, and blind a level descent.
     """
 
-    def __init__(self, controllers: dict[str, Controller], active: str, setpoints: Setpoints):
-        if active not in controllers:
-            raise UnknownName("controller", active, controllers)
+    def __init__(
+        self,
+        controllers: dict[str, Controller],
+        active: str,
+        setpoints: Setpoints,
+        fallback: Sequence[str] = (),
+        deadline: float = math.inf,
+    ):
+        """``fallback``: names among ``controllers``, in order. ``deadline``: of one call, s. Raises UnknownName."""
+        for name in (active, *fallback):
+            if name not in controllers:
+                raise UnknownName("controller", name, controllers)
         self.controllers, self.active, self.setpoints = controllers, active, setpoints
+        self.fallback, self._deadline = tuple(fallback), deadline
         self.solve_times: deque[float] = deque(maxlen=_WINDOW)
         self.call_times: deque[float] = deque(maxlen=_WINDOW)
         self.last_reference: Reference | None = None
         self._shadow: str | None = None
         self._shadow_calls = 0
-        self._refused = False
+        self._failed: set[str] = set()
+        self._refused = self._missed = 0  # in a row
         self._events: list[Event] = []
         self._reset()
 
@@ -55,6 +73,7 @@ class ControllerSide:
             raise UnknownName("controller", name, self.controllers)
         if name == self._shadow:
             return
+        self._failed.discard(name)
         self._shadow, self._shadow_calls = (None, 0) if name == self.active else (name, 0)
         if self._shadow:
             self.controllers[name].reset()
@@ -75,25 +94,56 @@ class ControllerSide:
         Raises:
             FlightAborted: The controller raised; the message has its name, the error, file and line.
             InputRejected: It answered with no command ("type") or at a level that it does not declare ("level").
+                Where there is a fallback also for all else that no vehicle would take.
         """
-        name, reference = self.active, self.setpoints.reference(t, state, flying)
+        reference = self.setpoints.reference(t, state, flying)
         self.last_reference = reference
-        started = time.perf_counter()
-        with _aborting(name):
-            command = self.controllers[name](t, state, reference)
-        self.call_times.append(started)
-        self.solve_times.append(time.perf_counter() - started)
+        try:
+            command = self._call(t, state, reference)
+        except FlightAborted as error:
+            if not self._replace(t, str(error)):
+                raise
+            return self.compute(t, state, flying)
         if self._shadow is not None:
             self._warm_up(t, state, reference, self._shadow)
         try:
-            check_level(command, self.controllers[name].spec.levels, f"controller '{name}'")
+            check_level(command, self.controllers[self.active].spec.levels, f"controller '{self.active}'")
+            if self.fallback:
+                check_command(command)
         except InputRejected as error:
             if not self._refused:  # told once, counted every time
-                self._tell(t, Severity.WARN, "command_refused", f"command dropped: {error}", name)
-            self._refused = True
+                self._tell(t, Severity.WARN, "command_refused", f"command dropped: {error}", self.active)
+            self._refused += 1
+            if self._refused >= _MOST_REFUSED and self._replace(t, f"controller '{self.active}' failed: {error}"):
+                return self.compute(t, state, flying)
             raise
-        self._refused = False
+        self._refused = 0
+        if self._missed >= _MOST_MISSED:
+            self._replace(t, f"controller '{self.active}' is slower than {1e3 * self._deadline:g} ms")
         return command
+
+    def _call(self, t: float, state: QuadrotorState, reference: Reference) -> Command:
+        started = time.perf_counter()
+        with _aborting(self.active):
+            command = self.controllers[self.active](t, state, reference)
+        self.call_times.append(started)
+        self.solve_times.append(time.perf_counter() - started)
+        self._missed = self._missed + 1 if self.solve_times[-1] > self._deadline else 0
+        return command
+
+    def _replace(self, t: float, why: str) -> bool:
+        """Lets the next of the fallback chain fly; False if there is none that has not failed."""
+        self._failed.add(self.active)
+        name = next((name for name in self.fallback if name not in self._failed), None)
+        if name is None:
+            return False
+        with _aborting(name):
+            self.controllers[name].reset()
+        self._tell(t, Severity.ERROR, "controller_fallback", f"{why}: '{name}' flies on", name)
+        self.active, self._refused, self._missed = name, 0, 0
+        if self._shadow == name:
+            self._shadow = None
+        return True
 
     def drain_events(self) -> list[Event]:
         """Switches that were made or given up, and commands that were refused, since the last call."""

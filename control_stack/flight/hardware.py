@@ -12,7 +12,7 @@ from control_stack.flight.in_process import InProcessFlight, Timing
 from control_stack.flight.recorder import Recorder
 from control_stack.flight.vehicle_side import VehicleSide
 from control_stack.protocols import Vehicle
-from control_stack.safety.events import AIRBORNE, Event, Phase, Severity
+from control_stack.safety.events import AIRBORNE, Event, Phase, Severity, position_values
 from control_stack.types import QuadrotorState
 
 _PATIENCE = 1.5  # periods until the flight goes on without a new state, so that its time-outs run
@@ -32,6 +32,9 @@ class HardwareVehicle(Vehicle, Protocol):
 
     def now(self) -> float:
         """Time on the clock of the states' stamps, s."""
+
+    def link_status(self) -> dict[str, float]:
+        """How good the link is, in the driver's own terms, for diagnostics."""
 
     def preflight(self) -> list[Check]:
         """What is known of the connected vehicle before it is armed. Arms nothing."""
@@ -93,7 +96,7 @@ class HardwareFlight(InProcessFlight):
         reason = self._hardware.lost_control() if self._side.phase in AIRBORNE else None
         if reason is not None:
             self._released = True
-            self._recorder.event(Event(t, Severity.ERROR, "control_lost", reason))
+            self._recorder.event(Event(t, Severity.ERROR, "control_lost", reason, position_values(self._side.state)))
             raise FlightAborted(f"{reason}: control is left to it")
         self._side.act(self.t)
 

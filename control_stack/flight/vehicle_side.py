@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 
 from control_stack.boundary import Rejections, check_command, check_level
 from control_stack.errors import InputRejected
-from control_stack.protocols import Vehicle, choose_level
+from control_stack.protocols import TellsBattery, Vehicle, choose_level
 from control_stack.quadrotor.parameters import QuadrotorParameters
 from control_stack.safety.events import Event, Phase
 from control_stack.safety.supervisor import SafetyConfig, Supervisor
@@ -28,6 +29,7 @@ class VehicleSide:
         for level in Supervisor.LEVELS:
             choose_level("supervisor", [level], vehicle.spec.name, vehicle.spec.levels)
         self.vehicle = vehicle
+        self._battery = vehicle if isinstance(vehicle, TellsBattery) else None
         self.supervisor = Supervisor(parameters, safety)
         self.rejections = Rejections()
         self.state: QuadrotorState = vehicle.state()
@@ -57,7 +59,8 @@ class VehicleSide:
 
     def act(self, t: float) -> Command | None:
         """Lets the supervisor decide and sends its decision. Call once per control period."""
-        decision = self.supervisor.update(t, self.state)
+        voltage = math.nan if self._battery is None else self._battery.battery().voltage
+        decision = self.supervisor.update(t, self.state, voltage)
         if decision is None or not self._armed:
             self._set_armed(self.phase not in (Phase.DISARMED, Phase.EMERGENCY))
         if decision is None:
@@ -72,6 +75,11 @@ class VehicleSide:
         for event in self.supervisor.drain_events():
             self.on_event(event)
         return self.sent
+
+    def release(self, t: float, reason: str) -> None:
+        """Somebody else has the vehicle, or nobody: nothing more is sent to it, not even a disarm."""
+        self._armed, self.sent = False, None
+        self.supervisor.release(t, reason)
 
     def _set_armed(self, armed: bool) -> None:
         if armed != self._armed:

@@ -29,7 +29,7 @@ class Codec:
             signing.secret_key = hashlib.sha256(signing_key.encode()).digest()  # as MAVProxy does
             signing.sign_outgoing = True
             signing.timestamp = int((datetime.now(timezone.utc) - _SIGNING_EPOCH).total_seconds() * 1e5)  # 10 us
-        self.decoder = Decoder(self._link.decode, self.mavlink.MAVError, datagrams)
+        self.decoder = Decoder(self._decode, self.mavlink.MAVError, datagrams)
 
     def encode(self, message: Any) -> bytes:
         """Bytes of a message, with the next sequence number."""
@@ -40,3 +40,17 @@ class Codec:
     def decode(self, data: bytes) -> Iterator[Any]:
         """Whole messages in the data; the rest is counted in ``decoder.drops``."""
         return self.decoder.feed(data)
+
+    def _decode(self, frame: bytearray) -> Any:
+        """The library's, which remembers the time of a new signed stream before it has checked the signature.
+
+        A forged one would lock the true sender out and stay in memory, so it is forgotten again.
+        """
+        streams = self._link.signing.stream_timestamps
+        known = len(streams)
+        try:
+            return self._link.decode(frame)
+        except self.mavlink.MAVError:
+            if len(streams) > known:
+                streams.popitem()
+            raise

@@ -85,6 +85,15 @@ class FlightLimits:
     acceleration: float
 
 
+@dataclass(frozen=True)
+class BatteryLimits:
+    """Thresholds of the safety layer. cells: in series. low, critical: V a cell, under load."""
+
+    cells: float
+    low: float
+    critical: float
+
+
 @dataclass(frozen=True, kw_only=True)
 class QuadrotorParameters:
     """Rigid body with four rotors, axes along body z. Leading batch dimensions broadcast.
@@ -110,6 +119,7 @@ class QuadrotorParameters:
         sources: Where each value comes from.
         px4: Scale of PX4's normalised thrust; None where the file has no ``px4:`` block.
         crazyflie: Scale of the Crazyflie's thrust command; None where the file has no ``crazyflie:`` block.
+        battery: Thresholds; None where the file has no ``battery:`` block.
     """
 
     name: str
@@ -130,6 +140,7 @@ class QuadrotorParameters:
     sources: dict[str, str]
     px4: PX4Thrust | None = None
     crazyflie: CrazyflieThrust | None = None
+    battery: BatteryLimits | None = None
 
     def flatten(self) -> Array:
         """(..., AIRFRAME_SIZE) vector of the physical parameters, in the order of ``Airframe``."""
@@ -218,7 +229,7 @@ _SCHEMA: dict[str, tuple[str, tuple[int, ...]]] = {
     "max_acceleration": ("m/s^2", ()),
 }
 _OPTIONAL = {"drag": [0.0, 0.0, 0.0]}
-# Optional blocks of quantities that only one kind of autopilot needs.
+# Optional blocks: what only one kind of autopilot needs, or only a vehicle that tells its battery.
 _BLOCKS: dict[str, dict[str, tuple[str, tuple[int, ...]]]] = {
     "px4": {"hover_thrust": ("1", ()), "model_factor": ("1", ()), "motor_factor": ("1", ())},
     "crazyflie": {
@@ -227,6 +238,7 @@ _BLOCKS: dict[str, dict[str, tuple[str, tuple[int, ...]]]] = {
         "quadratic": ("V/N^2", ()),
         "compensated": ("1", ()),
     },
+    "battery": {"cells": ("1", ()), "low": ("V", ()), "critical": ("V", ())},
 }
 # The inner loops keep a tenth of the thrust for attitude; what is left must still lift the vehicle with some
 # margin.
@@ -300,6 +312,7 @@ def parse_vehicle(text: str, origin: str) -> QuadrotorParameters:
         sources={key: data[key]["source"] for key in _SCHEMA if key in data},
         px4=PX4Thrust(**px4) if (px4 := _block(data, "px4", origin)) else None,
         crazyflie=CrazyflieThrust(**cf) if (cf := _block(data, "crazyflie", origin)) else None,
+        battery=_battery(data, origin),
     )
     ratio = parameters.max_thrust / (parameters.mass * GRAVITY)
     if ratio < _MIN_THRUST_TO_WEIGHT:
@@ -333,6 +346,16 @@ def _check_values(v: dict[str, Array], origin: str) -> None:
         raise InvalidInput(f"{origin}: thrust_curve must rise over the rotors' range, with a positive s^2 term")
     if v["max_tilt"] >= np.pi / 2:
         raise InvalidInput(f"{origin}: max_tilt must be below pi/2 rad, got {float(v['max_tilt']):g}")
+
+
+def _battery(data: dict[str, Any], origin: str) -> BatteryLimits | None:
+    block = _block(data, "battery", origin)
+    if block is None:
+        return None
+    limits = BatteryLimits(**block)
+    if limits.cells < 1.0 or limits.cells % 1.0 or not 0.0 < limits.critical < limits.low:
+        raise InvalidInput(f"{origin}: battery: needs a whole number of cells and 0 < critical < low, got {block}")
+    return limits
 
 
 def _block(data: dict[str, Any], name: str, origin: str) -> dict[str, float] | None:

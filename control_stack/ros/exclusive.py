@@ -5,13 +5,11 @@ A file lock, not a look at the graph: discovery takes anything from 0.1 to 3 s, 
 
 from __future__ import annotations
 
-import fcntl
 import os
-import tempfile
-from pathlib import Path
 from typing import IO
 
 from control_stack.errors import InvalidInput
+from control_stack.exclusive import lock
 
 
 def claim(namespace: str) -> IO[str]:
@@ -21,15 +19,11 @@ def claim(namespace: str) -> IO[str]:
         InvalidInput: Another vehicle node on this host has it.
     """
     domain = os.environ.get("ROS_DOMAIN_ID", "0")
-    name = f"control_stack-{os.getuid()}-{domain}-{namespace.strip('/').replace('/', '.') or 'root'}.lock"
-    file = (Path(tempfile.gettempdir()) / name).open("a")
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        file.close()
+    file = lock(f"{domain}-{namespace.strip('/').replace('/', '.') or 'root'}")
+    if file is None:
         place = f"namespace '{namespace}' of " if namespace.strip("/") else ""
         raise InvalidInput(
             f"a vehicle node is already running in {place}ROS domain {domain} on this host: "
             "stop it, or set another ROS_DOMAIN_ID or namespace"
-        ) from None
+        )
     return file

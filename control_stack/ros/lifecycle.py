@@ -60,6 +60,10 @@ class ManagedNode(LifecycleNode):
         if self.failure is not None:
             raise self.failure
 
+    def may_end(self, asked: int) -> bool:
+        """Whether the process may end now, having been told to ``asked`` times; looked at until it may."""
+        return True
+
     def finish(self) -> None:
         """Releases what must not outlive the process; called once on the way out."""
 
@@ -75,12 +79,12 @@ def run(make: Callable[[], ManagedNode], arguments: list[str] | None = None) -> 
     rclpy.init(args=arguments, signal_handler_options=SignalHandlerOptions.NO)
     executor = SingleThreadedExecutor()
     node: ManagedNode | None = None
-    stopped = False
+    asked = 0
 
     def stop(signum: int, frame: object) -> None:
-        # Only a flag: an exception here could tear a message or the log apart.
-        nonlocal stopped
-        stopped = True
+        # Only a count: an exception here could tear a message or the log apart.
+        nonlocal asked
+        asked += 1
 
     signal.signal(signal.SIGINT, stop)
     signal.signal(signal.SIGTERM, stop)
@@ -88,7 +92,7 @@ def run(make: Callable[[], ManagedNode], arguments: list[str] | None = None) -> 
         node = make()
         node.start()
         executor.add_node(node)
-        while not stopped and rclpy.ok():
+        while rclpy.ok() and not (asked and node.may_end(asked)):
             executor.spin_once(timeout_sec=0.1)
     except ControlStackError as error:
         print(f"error: {error}", file=sys.stderr)

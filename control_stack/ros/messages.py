@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from geometry_msgs.msg import PoseStamped, Transform, Twist, TwistStamped
 from nav_msgs.msg import Odometry, Path
-from sensor_msgs.msg import JointState
+from sensor_msgs.msg import BatteryState, JointState
 from trajectory_msgs.msg import MultiDOFJointTrajectory, MultiDOFJointTrajectoryPoint
 
 from control_stack.algebra import quat_from_yaw, rotate, rotate_inverse, yaw_of
 from control_stack.boundary import finite, frame, unit_quaternion
 from control_stack.errors import InputRejected, InvalidInput
 from control_stack.flight.setpoints import BodyVelocity
-from control_stack.protocols import Trajectory
+from control_stack.protocols import Battery, Trajectory
 from control_stack.ros_layout import EVENT_PREFIX, NO_COMMAND, command_from_fields, joint_fields
 from control_stack.safety.events import Event
 from control_stack.trajectories import SampledTrajectory, sample
@@ -104,6 +106,16 @@ def rotor_states(rotor_speed: Array, stamp: Time) -> JointState:
     """Measured rotor speeds, rad/s."""
     message = JointState(name=[f"rotor_{i}" for i in range(len(rotor_speed))], velocity=rotor_speed.tolist())
     message.header.stamp, message.header.frame_id = stamp, BODY_FRAME
+    return message
+
+
+def battery_state(battery: Battery, stamp: Time) -> BatteryState:
+    """What is known of a battery; NaN where it is not, as the message defines it."""
+    message = BatteryState(voltage=battery.voltage, percentage=battery.share)
+    message.header.stamp, message.header.frame_id = stamp, BODY_FRAME
+    message.current = message.charge = message.capacity = message.design_capacity = message.temperature = math.nan
+    message.power_supply_status = BatteryState.POWER_SUPPLY_STATUS_DISCHARGING
+    message.present = math.isfinite(battery.voltage)
     return message
 
 

@@ -1,13 +1,15 @@
 """The ROS surface of any vehicle: what the sim node and the hardware node share.
 
-Out: odom, joint_states, phase, /diagnostics. In: actuators/command, reference (for the log), external_pose, and the
-services arm, takeoff, land, emergency. The room's own node decides when a control period begins and ends.
+Out: odom, joint_states, battery_state, phase, /diagnostics. In: actuators/command, reference (for the log),
+external_pose, and the services arm, takeoff, land, emergency. The room's own node decides when a control period begins
+and ends. Inside, all times are the vehicle's; ``epoch`` makes stamps of them, and of stamps that come in times again.
 """
 
 from __future__ import annotations
 
 import struct
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ from geometry_msgs.msg import PoseStamped
 from nav_msgs.msg import Odometry
 from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.lifecycle import LifecycleState, TransitionCallbackReturn
-from sensor_msgs.msg import JointState
+from sensor_msgs.msg import BatteryState, JointState
 from std_msgs.msg import String
 from std_srvs.srv import SetBool, Trigger
 from trajectory_msgs.msg import MultiDOFJointTrajectory
@@ -26,7 +28,7 @@ from control_stack.boundary import fresh
 from control_stack.errors import InputRejected
 from control_stack.flight.recorder import Recorder
 from control_stack.flight.vehicle_side import VehicleSide
-from control_stack.protocols import Vehicle
+from control_stack.protocols import TellsBattery, Vehicle
 from control_stack.quadrotor.parameters import QuadrotorParameters
 from control_stack.ros import messages, qos
 from control_stack.ros.exclusive import claim
@@ -34,6 +36,7 @@ from control_stack.ros.lifecycle import ManagedNode
 from control_stack.ros.parameters import Declared
 from control_stack.ros_layout import COMMAND_TOPIC
 from control_stack.safety.events import Event, Reply, Severity
+from control_stack.safety.fence import parse_fence
 from control_stack.safety.supervisor import SafetyConfig
 from control_stack.types import QuadrotorState
 
@@ -46,17 +49,29 @@ VEHICLE_PARAMETERS = (
     Declared("hold_time", _DEFAULT.hold_time, "s of holding without a command until landing", limits=(0.0, 60.0)),
     Declared("land_speed", _DEFAULT.land_speed, "m/s", limits=(0.05, 2.0)),
     Declared("climb_speed", _DEFAULT.climb_speed, "m/s", limits=(0.05, 5.0)),
+    Declared(
+        "max_state_age",
+        _DEFAULT.max_state_age,
+        "s; commands below velocity level are not flown on older states",
+        limits=(0.01, 1.0),
+    ),
+    Declared("fence", "none", "where it may fly: none, or x_min,y_min,x_max,y_max,height in m"),
     Declared("max_input_age", 0.2, "s; poses with an older or later stamp are dropped", limits=(0.01, 10.0)),
 )
 _DIAGNOSTICS_PERIOD = 0.2  # s on the vehicle's clock
 
 
 class VehicleNode(ManagedNode):
-    """Publishes a vehicle and takes commands for it. Subclasses give the vehicle and the clock."""
+    """Publishes a vehicle and takes commands for it. Subclasses give the vehicle and the clock.
+
+    Attributes:
+        epoch: A stamp minus the vehicle's time, s: 0 where that time is the clock.
+    """
 
     def __init__(self, name: str, parameters: tuple[Declared, ...]):
         super().__init__(name, (*parameters, *VEHICLE_PARAMETERS))
         self.side: VehicleSide | None = None
+        self.epoch = 0.0
         self.recorder = Recorder(None)
         self._phase = ""
         self._diagnosed = -1.0
@@ -75,27 +90,40 @@ class VehicleNode(ManagedNode):
         """The liveliness of the command's publisher changed."""
 
     def build(self, vehicle: Vehicle, parameters: QuadrotorParameters) -> None:
-        """Configures: connects the vehicle and creates publishers and services."""
+        """Configures: connects the vehicle and creates publishers and services. Nothing is held if it fails."""
         safety = SafetyConfig(
             command_timeout=self.parameter("command_timeout"),
             hold_time=self.parameter("hold_time"),
             takeoff_height=self.parameter("takeoff_height"),
             climb_speed=self.parameter("climb_speed"),
             land_speed=self.parameter("land_speed"),
+            fence=parse_fence(self.parameter("fence")),
+            max_state_age=self.parameter("max_state_age"),
         )
         self._claimed = claim(self.get_namespace())
-        vehicle.connect()
-        self.side = VehicleSide(vehicle, parameters, safety)
-        self.side.on_event = self._on_event
-        path = self.parameter("log_path")
-        self.recorder = Recorder(FlightLog(Path(path)) if path else None)
+        try:
+            vehicle.connect()
+            side = VehicleSide(vehicle, parameters, safety)
+            path = self.parameter("log_path")
+            self.recorder = Recorder(FlightLog(Path(path)) if path else None)
+        except BaseException:
+            vehicle.close()
+            self._claimed.close()
+            raise
+        self.side = side
+        side.on_event = self.tell
         self._odom = self.create_publisher(Odometry, "odom", qos.PUBLISH)
         self._joints = self.create_publisher(JointState, "joint_states", qos.PUBLISH)
+        self._battery = (
+            self.create_publisher(BatteryState, "battery_state", qos.PUBLISH)
+            if isinstance(vehicle, TellsBattery)
+            else None
+        )
         self._phase_out = self.create_publisher(String, "phase", qos.LATCHED)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", qos.EVENTS)
         self._tf = self._transform_publisher()
         self.create_service(SetBool, "arm", self._serve_arm)
-        for name, action in (("takeoff", self._takeoff), ("land", self._land), ("emergency", self._emergency)):
+        for name, action in (("takeoff", self._takeoff), ("land", self.land), ("emergency", self.emergency)):
             self.create_service(Trigger, name, _trigger(action))
 
     def open_inputs(self, lockstep: bool) -> None:
@@ -118,14 +146,19 @@ class VehicleNode(ManagedNode):
         """Whether an active controller listens and speaks."""
         return self._odom.get_subscription_count() > 0 and self.count_publishers(COMMAND_TOPIC) > 0
 
-    def publish_state(self, state: QuadrotorState) -> None:
-        """Phase first, so that a controller in lockstep knows it when the state arrives."""
+    def publish_state(self, state: QuadrotorState, lockstep: bool = False) -> None:
+        """Phase first, so that a controller in lockstep knows it when the state arrives.
+
+        Outside lockstep nobody is waited for: a controller that was killed would hold the vehicle's loop up.
+        """
+        state = replace(state, stamp=state.stamp + self.epoch)
         stamp = messages.to_time(state.stamp)
         side = self._side()
         if side.phase.value != self._phase:
             self._phase = side.phase.value
             self._phase_out.publish(String(data=self._phase))
-            self._phase_out.wait_for_all_acked()
+            if lockstep:
+                self._phase_out.wait_for_all_acked()
         if state.rotor_speed is not None and self._joints.get_subscription_count():
             self._joints.publish(messages.rotor_states(state.rotor_speed, stamp))
         odometry = messages.odometry(state)
@@ -135,13 +168,15 @@ class VehicleNode(ManagedNode):
         if self.now() - self._diagnosed >= _DIAGNOSTICS_PERIOD:
             self._diagnosed = self.now()
             self._publish_diagnostics(self.diagnostics())
+            if self._battery is not None:
+                self._battery.publish(messages.battery_state(side.vehicle.battery(), stamp))  # type: ignore[attr-defined]
 
     def diagnostics(self) -> dict[str, str]:
         """Key values of the vehicle's own status; subclasses add theirs."""
         side = self._side()
         age = self.now() - side.state.stamp
         return {
-            "time_s": f"{self.now():.3f}",
+            "time_s": f"{self.now() + self.epoch:.3f}",
             "phase": side.phase.value,
             "state_age_s": f"{age:.4f}",
             **{k: str(v) for k, v in side.rejections.counts.items()},
@@ -170,7 +205,22 @@ class VehicleNode(ManagedNode):
             raise RuntimeError("the node is not configured")
         return self.side
 
-    def _on_event(self, event: Event) -> None:
+    def arm(self) -> Reply:
+        """Asked to arm."""
+        return self._side().supervisor.arm(self.now(), self._side().state)
+
+    def land(self) -> Reply:
+        """Asked to land."""
+        return self._side().supervisor.land(self.now(), self._side().state)
+
+    def emergency(self) -> Reply:
+        """Asked for an emergency: the motors stop now, not at the next period."""
+        reply = self._side().supervisor.emergency(self.now())
+        self._side().act(self.now())
+        return reply
+
+    def tell(self, event: Event) -> None:
+        """Logs and publishes an event, whose time is the vehicle's."""
         self.recorder.event(event)
         line = f"[{event.t:.2f} s] {event.message}"
         # Two calls, because rclpy ties a severity to the place that it is logged from.
@@ -178,24 +228,27 @@ class VehicleNode(ManagedNode):
             self.get_logger().info(line)
         else:
             self.get_logger().warning(line)
-        self._diagnostics.publish(messages.event_message(event))
+        self._diagnostics.publish(messages.event_message(replace(event, t=event.t + self.epoch)))
 
     def _publish_diagnostics(self, values: dict[str, str]) -> None:
-        name, stamp = self.get_fully_qualified_name(), messages.to_time(max(self.now(), 0.0))
+        name, stamp = self.get_fully_qualified_name(), messages.to_time(max(self.now() + self.epoch, 0.0))
         vehicle = self.parameter("vehicle")
         self._diagnostics.publish(messages.status_message(name, values, stamp, hardware_id=vehicle))
 
     def _on_reference(self, serialized: bytes) -> None:
-        # Only for the log: stored as it came, at the stamp of its header (after four bytes of encapsulation), which
-        # is the state's that it belongs to; it may arrive before or after the command computed from it.
+        # Only for the log: stored at the stamp of its header (after four bytes of encapsulation), which is the state's
+        # that it belongs to; it may arrive before or after the command computed from it.
         seconds, nanoseconds = struct.unpack_from("<iI", serialized, 4)
-        stamp = seconds + nanoseconds * 1e-9
+        stamp = seconds + nanoseconds * 1e-9 - self.epoch
+        if self.epoch:
+            own = messages.to_time(max(stamp, 0.0))
+            serialized = serialized[:4] + struct.pack("<iI", own.sec, own.nanosec) + serialized[12:]
         self.recorder.raw("reference", "trajectory_msgs/msg/MultiDOFJointTrajectory", stamp, serialized)
 
     def _on_external_pose(self, message: PoseStamped) -> None:
         side = self._side()
         try:
-            stamp = messages.to_seconds(message.header.stamp)
+            stamp = messages.to_seconds(message.header.stamp) - self.epoch
             fresh(stamp, self.now(), self.parameter("max_input_age"))
             position, quat = messages.pose_from(message)
             side.vehicle.external_pose(position, quat, stamp)
@@ -203,23 +256,12 @@ class VehicleNode(ManagedNode):
             side.rejections.add("external_pose", error)
 
     def _serve_arm(self, request: Any, response: Any) -> Any:
-        side = self._side()
-        t = self.now()
-        reply = side.supervisor.arm(t, side.state) if request.data else side.supervisor.disarm(t)
+        reply = self.arm() if request.data else self._side().supervisor.disarm(self.now())
         response.success, response.message = reply.accepted, reply.message
         return response
 
     def _takeoff(self) -> Reply:
         return self._side().supervisor.takeoff(self.now(), self._side().state)
-
-    def _land(self) -> Reply:
-        return self._side().supervisor.land(self.now(), self._side().state)
-
-    def _emergency(self) -> Reply:
-        reply = self._side().supervisor.emergency(self.now())
-        # The motors stop now, not at the next period.
-        self._side().act(self.now())
-        return reply
 
     def _transform_publisher(self) -> Callable[[Odometry], None] | None:
         try:

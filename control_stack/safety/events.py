@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import Enum, IntEnum
 
+from control_stack.types import QuadrotorState
+
 
 class Severity(IntEnum):
     """Levels of diagnostic_msgs/DiagnosticStatus."""
@@ -52,3 +54,8 @@ class Reply:
 
     accepted: bool
     message: str
+
+
+def position_values(state: QuadrotorState) -> dict[str, str]:
+    """Where a vehicle was last known to be, m, for an event: it is looked for there."""
+    return {"position_w": ", ".join(f"{v:.2f}" for v in state.position_w.tolist())}

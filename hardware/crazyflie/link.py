@@ -12,11 +12,12 @@ import threading
 import time
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 from urllib.parse import urlparse
 
 from control_stack.crazyflie.wire import NEWEST_PROTOCOL, OLDEST_PROTOCOL, Port
 from control_stack.errors import InvalidInput, LinkError, MissingDependency
+from control_stack.exclusive import lock
 
 _SCHEMES = ("radio", "usb", "udp", "tcp", "prrt", "serial")
 _RETRY = 0.02  # s between tries of one parameter
@@ -69,9 +70,10 @@ class Link:
         self.cf: Any = None
         self.lost: str | None = None
         self._failure: str | None = None
+        self._lock: IO[str] | None = None
         self._connected, self._answered = threading.Event(), threading.Event()
         self._heard = threading.Condition()
-        self._values: dict[tuple[int, int], bytes] = {}
+        self._values: dict[tuple[int, int], bytes | None] = {}  # of what is being asked, None until it is answered
 
     def open(self, patience: float = 20.0, silence: float = 2.0) -> None:
         """Connects and loads both tables.
@@ -82,11 +84,15 @@ class Link:
 
         Raises:
             MissingDependency: cflib is not installed.
-            LinkError: Nothing answers, or what answers is no vehicle that this driver can fly.
+            LinkError: Nothing answers, or what answers is no vehicle that this driver can fly; or another process of
+                this host has the link: a vehicle forgets the log blocks of one client when the next one connects.
         """
         crazyflie = _import_cflib(self.uri)
         cache = self._cache or cache_folder()
         cache.mkdir(parents=True, exist_ok=True)
+        self._lock = lock(f"crazyflie-{self.uri}")
+        if self._lock is None:
+            raise LinkError(f"{self.uri} is taken: somebody on this host flies or watches this vehicle already")
         self.cf, self.lost, self._failure = crazyflie(rw_cache=str(cache)), None, None
         self._connected.clear()
         self._answered.clear()
@@ -100,8 +106,9 @@ class Link:
         cf.add_port_callback(Port.PARAM, self._on_parameter)
         try:
             cf.open_link(self.uri)
-            if self.uri.startswith("udp:") and cf.link is not None:
-                cf.link.needs_resending = True  # UDP loses datagrams; without this a lost one ends the download
+            if self.uri.startswith(("udp:", "tcp:")) and cf.link is not None:
+                # UDP loses datagrams, and behind a stream there may be a radio: a lost one would end the download.
+                cf.link.needs_resending = True
             self._await(patience, silence)
         except BaseException:
             self.close()
@@ -109,6 +116,9 @@ class Link:
 
     def close(self) -> None:
         """Ends the link; may be called twice."""
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
         cf, self.cf = self.cf, None
         if cf is None:
             return
@@ -161,7 +171,7 @@ class Link:
         """Value of a parameter. Raises LinkError when no answer comes."""
         number, code = self._parameter(name)
         raw = self._ask(_READ, number, struct.pack("<H", number), patience)
-        if raw is None:
+        if raw is None or len(raw) < struct.calcsize(code):
             raise LinkError(f"{self.uri} does not answer a read of parameter '{name}'")
         return struct.unpack("<" + code, raw[: struct.calcsize(code)])[0]
 
@@ -180,11 +190,11 @@ class Link:
         deadline = time.monotonic() + patience
         key = (channel, number)
         with self._heard:
-            self._values.pop(key, None)
-            while key not in self._values and time.monotonic() < deadline:
+            self._values[key] = None
+            while self._values[key] is None and time.monotonic() < deadline:
                 self.send(Port.PARAM, channel, request)
-                self._heard.wait_for(lambda: key in self._values, min(_RETRY, patience))
-            return self._values.get(key)
+                self._heard.wait_for(lambda: self._values[key] is not None, min(_RETRY, patience))
+            return self._values.pop(key)
 
     def _on_parameter(self, packet: Any) -> None:
         if packet.channel not in (_READ, _WRITE) or len(packet.data) < 3:
@@ -192,9 +202,10 @@ class Link:
         data = bytes(packet.data)
         number = int.from_bytes(data[:2], "little")
         with self._heard:
-            # An answer to a read has a status before the value.
-            self._values[(packet.channel, number)] = data[3:] if packet.channel == _READ else data[2:]
-            self._heard.notify_all()
+            if (packet.channel, number) in self._values:
+                # An answer to a read has a status before the value.
+                self._values[(packet.channel, number)] = data[3:] if packet.channel == _READ else data[2:]
+                self._heard.notify_all()
 
     def _fail(self, why: str) -> None:
         lines = [line.strip() for line in why.splitlines() if line.strip() and "Traceback" not in line]
@@ -259,6 +270,18 @@ def _import_cflib(uri: str) -> Any:
     warnings.filterwarnings("ignore", module=r"(cflib|hardware\.crazyflie)\..*")
     if not cflib.crtp.CLASSES:
         cflib.crtp.init_drivers()
+    if uri.startswith("tcp:"):
+        _mute()
     if uri.startswith("serial:") and cflib.crtp.SerialDriver not in cflib.crtp.CLASSES:
         cflib.crtp.CLASSES.append(cflib.crtp.SerialDriver)
     return Crazyflie
+
+
+def _mute() -> None:
+    """cflib's tcp link prints its inner life, and a traceback when it is closed, on the terminal."""
+    from cflib import cpx
+    from cflib.cpx import transports
+    from cflib.crtp import tcpdriver
+
+    for module in (cpx, transports, tcpdriver):
+        vars(module).setdefault("print", lambda *words, **options: None)

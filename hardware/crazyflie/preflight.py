@@ -36,13 +36,10 @@ def checks(
     if state is not None:
         up = float(body_axes(tuple(state.quat_xyzw.tolist()))[2][2])  # type: ignore[arg-type]
         out.append(Check("upright", up > _MIN_COS_TILT, "yes" if up > _MIN_COS_TILT else "tilted more than 25 degrees"))
-    out.append(
-        Check(
-            "battery",
-            voltage is None or voltage >= _LOW_BATTERY,
-            "not reported" if voltage is None else f"{voltage:.2f} V (at least {_LOW_BATTERY} V)",
-        )
-    )
+    if voltage is None:
+        out.append(Check("battery", True, "not measured by this vehicle"))
+    else:
+        out.append(Check("battery", voltage >= _LOW_BATTERY, f"{voltage:.2f} V (at least {_LOW_BATTERY} V)"))
     if info is None:
         out.append(Check("supervisor", True, "not reported by this firmware"))
         return out

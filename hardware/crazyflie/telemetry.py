@@ -30,8 +30,9 @@ _Z = tuple(f"stateEstimateZ.{name}" for name in ("x", "y", "z", "vx", "vy", "vz"
 _Z_RATES = tuple(f"stateEstimateZ.{name}" for name in ("rateRoll", "ratePitch", "rateYaw"))
 _Z_QUAT = "stateEstimateZ.quat"
 _VOLTAGE, _MILLIVOLTS, _INFO = "pm.vbat", "pm.vbatMV", "supervisor.info"
-_MAX_JUMP = 1.0  # s: a stamp further ahead is believed only when the next one agrees
+_MAX_JUMP = 1.0  # s: a stamp further away is believed only when the next one agrees
 _HEALTH_PERIOD = 100  # ms
+_NO_BATTERY = 1.0  # V: nothing runs on less, so it is not measured (the firmware's host build)
 _WRAP = 1 << 24  # ms stamps have 24 bits
 
 
@@ -74,19 +75,19 @@ class Block:
     def take(self, raw: int) -> float | None:
         """The unwrapped stamp of a packet, s; None for one that is to be dropped.
 
-        One that is not later than the last is out of order or doubled. A jump ahead is believed when the next
-        packet follows on it: a single wrong stamp must not make all the right ones look old.
+        One that is not later than the last is out of order or doubled. A jump, ahead or back, is believed when the
+        next packet follows on it: wrong stamps must not make all the right ones look old, or for ever.
         """
         if self.stamp is None:
             self._raw, self.stamp = raw, 1e-3 * raw
             self.counts["received"] += 1
             return self.stamp
         step = (raw - self._raw + _WRAP // 2) % _WRAP - _WRAP // 2
-        if step <= 0:
+        if -_MAX_JUMP <= 1e-3 * step <= 0.0:
             self.counts["out_of_order"] += 1
             return None
-        if 1e-3 * step > _MAX_JUMP:
-            follows = self._doubted is not None and 0 < raw - self._doubted <= 1e3 * _MAX_JUMP
+        if abs(1e-3 * step) > _MAX_JUMP:
+            follows = self._doubted is not None and 0 < (raw - self._doubted) % _WRAP <= 1e3 * _MAX_JUMP
             self._doubted = raw
             if not follows:
                 self.counts["refused"] += 1
@@ -103,7 +104,7 @@ class Telemetry:
 
     Attributes:
         clock: From the vehicle's stamps to this machine's steady clock.
-        voltage: Of the battery, V. info: Supervisor bits; None where the firmware does not tell.
+        voltage: Of the battery, V. info: Supervisor bits; None where the firmware does not tell or measure them.
         infos: How often ``info`` was told.
         blocks: Stamps and counts by block.
     """
@@ -193,7 +194,7 @@ class Telemetry:
     def take_health(self, raw_stamp: int, data: dict[str, float]) -> None:
         """Battery and supervisor, where the firmware tells them."""
         voltage = data.get(_VOLTAGE, 1e-3 * data[_MILLIVOLTS] if _MILLIVOLTS in data else math.nan)
-        if math.isfinite(voltage):
+        if voltage > _NO_BATTERY:
             self.voltage = float(voltage)
         if _INFO in data:
             self.info, self.infos = Info(int(data[_INFO]) & 0x7FF), self.infos + 1

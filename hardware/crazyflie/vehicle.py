@@ -16,7 +16,7 @@ from control_stack.crazyflie.wire import MOTORS_OFF_AFTER, Info, Port
 from control_stack.errors import InputRejected, InvalidInput, LinkError, NotConnected, VehicleRefused
 from control_stack.flight.hardware import Check
 from control_stack.laws.limits import limit_command
-from control_stack.protocols import VehicleSpec
+from control_stack.protocols import Battery, VehicleSpec
 from control_stack.quadrotor.parameters import QuadrotorParameters
 from control_stack.types import (
     Array,
@@ -151,6 +151,16 @@ class CrazyflieVehicle:
         """Waits for a state newer than the last one read; whether one came within ``patience`` s."""
         self._require()
         return self.telemetry.wait(self._read, patience)
+
+    def battery(self) -> Battery:
+        """Voltage, where the firmware tells it; the share is not told."""
+        self._require()
+        return Battery() if self.telemetry.voltage is None else Battery(self.telemetry.voltage)
+
+    def link_status(self) -> dict[str, float]:
+        """Packets with states since ``connect``, by what became of them."""
+        self._require()
+        return {f"states_{key}": count for key, count in self.telemetry.blocks["motion"].counts.items()}
 
     def preflight(self) -> list[Check]:
         """Link, estimate, attitude, battery, supervisor."""

@@ -19,7 +19,7 @@ class PX4Config:
         repeat_for: s for which a command is repeated. After that its sender is taken for dead, the stream ends and
             PX4's offboard-loss failsafe acts (COM_OF_LOSS_T later).
         stream_before: s of setpoints before offboard is asked for; PX4 wants more than 1 s.
-        heartbeat_timeout: s without a heartbeat from which the link counts as lost.
+        silence_timeout: s without any message of the autopilot from which the link counts as lost.
         connect_timeout: s to wait for the first heartbeat.
         reply_timeout: s to wait for an answer, of which there are ``tries``.
         signing_key: Pass phrase of MAVLink 2 signing; with it unsigned messages are dropped.
@@ -32,7 +32,7 @@ class PX4Config:
     repeat_hz: float = 20.0
     repeat_for: float = 2.0
     stream_before: float = 1.2
-    heartbeat_timeout: float = 3.0
+    silence_timeout: float = 3.0
     connect_timeout: float = 5.0
     reply_timeout: float = 0.5
     tries: int = 4

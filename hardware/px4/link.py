@@ -15,7 +15,7 @@ from hardware.px4.dialect import import_mavlink
 from hardware.px4.telemetry import Telemetry
 from hardware.px4.transport import open_transport
 
-_PX4, _GCS = 12, 6  # MAV_AUTOPILOT_PX4, MAV_TYPE_GCS
+_PX4, _GCS, _QUADROTOR = 12, 6, 2  # MAV_AUTOPILOT_PX4, MAV_TYPE_GCS, MAV_TYPE_QUADROTOR
 _AUTOPILOT_COMPONENT = 1  # MAV_COMP_ID_AUTOPILOT1
 _MOST_AT_ONCE = 500  # datagrams per poll, so that a flood cannot keep setpoints from being sent
 _RESULTS = ("accepted", "temporarily rejected", "denied", "unsupported", "failed", "in progress", "cancelled")
@@ -58,7 +58,7 @@ class Link:
         """Waits for the vehicle's heartbeat. Raises LinkError with what was heard instead."""
         if not self.wait(lambda: self.system is not None, self._config.connect_timeout):
             wanted = self._config.target_system
-            needed = "a PX4 autopilot" + (f" as system {wanted}" if wanted is not None else "")
+            needed = "a PX4 autopilot of a quadrotor" + (f" as system {wanted}" if wanted is not None else "")
             drops = ", ".join(f"{n} dropped by {reason}" for reason, n in self.codec.decoder.drops.items())
             heard = ", ".join([*self._others.values(), *([drops] if drops else [])]) or "nothing"
             waited = self._config.connect_timeout
@@ -108,6 +108,7 @@ class Link:
     def parameter(self, name: str) -> float | None:
         """Reads a parameter of the autopilot; None if it does not answer."""
         self.telemetry.parameters.pop(name, None)
+        self.telemetry.asked.add(name)
         for _ in range(self._config.tries):
             text = name.encode()
             self.send(self.mavlink.MAVLink_param_request_read_message(self.system, self.component, text, -1))
@@ -128,9 +129,8 @@ class Link:
             return
         now = self._clock.monotonic()
         self._transport.accept()
-        if kind == "HEARTBEAT":
-            self.heard_at = now
-        elif kind == "COMMAND_ACK":
+        self.heard_at = now  # by anything: of one heartbeat a second, a poor link loses three in a row
+        if kind == "COMMAND_ACK":
             # An answer to somebody else's command is none of ours; 0 is from before targets were sent.
             if m.target_system in (0, self._config.system):
                 self._acks[m.command] = m.result
@@ -142,13 +142,18 @@ class Link:
 
     def _consider(self, source: int, m: Any) -> None:
         wanted = self._config.target_system
-        if m.autopilot == _PX4 and m.get_srcComponent() == self.component and wanted in (None, source):
+        ours = m.autopilot == _PX4 and m.get_srcComponent() == self.component and wanted in (None, source)
+        if ours and m.type == _QUADROTOR:
             self.system = source
         elif m.type != _GCS:
-            kind = self.mavlink.enums["MAV_AUTOPILOT"].get(m.autopilot)
-            self._others[source] = f"system {source} ({kind.name if kind else f'autopilot {m.autopilot}'})"
+            names = (self._name("MAV_AUTOPILOT", m.autopilot), self._name("MAV_TYPE", m.type))
+            self._others[source] = f"system {source} ({', '.join(names)})"
         else:
             self._others[source] = f"system {source} (a ground station)"
+
+    def _name(self, enum: str, value: int) -> str:
+        entry = self.mavlink.enums[enum].get(value)
+        return entry.name if entry else f"{enum} {value}"
 
     def _synchronise(self, m: Any, now: float) -> None:
         host_ns = int(now * 1e9)

@@ -17,6 +17,7 @@ from control_stack.px4.modes import Mode
 from control_stack.types import Array, QuadrotorState
 
 _ARMED = 128  # MAV_MODE_FLAG_SAFETY_ARMED
+_GRACE = 0.1  # s that ODOMETRY may be behind the others
 _ON_GROUND = 1  # MAV_LANDED_STATE_ON_GROUND
 _INTEGERS = {1: "<B3x", 2: "<b3x", 3: "<H2x", 4: "<h2x", 5: "<I", 6: "<i"}  # MAV_PARAM_TYPE, sent bytewise by PX4
 
@@ -27,7 +28,7 @@ class Telemetry:
     Attributes:
         mode, armed, landed: From HEARTBEAT and EXTENDED_SYS_STATE, None before the first.
         voltage: V. battery: share left, 0 to 1. nan where unknown.
-        parameters: As received, by name.
+        parameters: Those asked for, as received. asked: Their names; others are passed over, they have no bound.
         texts: (count, severity, text), newest last; the count rises by one per text.
     """
 
@@ -37,6 +38,7 @@ class Telemetry:
         self.landed: bool | None = None
         self.voltage = self.battery = math.nan
         self.parameters: dict[str, float] = {}
+        self.asked: set[str] = set()
         self.texts: deque[tuple[int, int, str]] = deque(maxlen=50)
         self.text_count = 0
         self._last_text = (0, 0)
@@ -69,12 +71,16 @@ class Telemetry:
             self.rejected[f"{message.get_type()}/{error.reason}"] += 1
 
     def state(self) -> QuadrotorState | None:
-        """Newest whole estimate, ENU and FLU, stamped with the autopilot's time since boot; None before one."""
+        """Newest whole estimate, ENU and FLU, stamped with the autopilot's time since boot; None before one.
+
+        ODOMETRY as long as it comes. Its phase is not that of the others: with both, a loop that runs on new
+        states would run twice a period.
+        """
         parts = None
         if self._position is not None and self._attitude is not None:
             (when, position, velocity), (also, quat, omega) = self._position, self._attitude
             parts = QuadrotorState(position, velocity, quat, omega, stamp=min(when, also))
-        if self._odometry is None or (parts is not None and parts.stamp >= self._odometry.stamp):
+        if self._odometry is None or (parts is not None and parts.stamp > self._odometry.stamp + _GRACE):
             return parts
         return self._odometry
 
@@ -113,6 +119,8 @@ class Telemetry:
         self._odometry = QuadrotorState(enu_from_ned(position), velocity, q, omega, stamp=m.time_usec * 1e-6)
 
     def _parameter(self, m: Any) -> None:
+        if m.param_id not in self.asked:
+            return
         form = _INTEGERS.get(m.param_type)
         value = m.param_value
         if form is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import select
 import socket
+import time
 from typing import Any, Protocol
 
 from control_stack.errors import InvalidInput, LinkError, MissingDependency
@@ -105,13 +106,22 @@ class _Tcp:
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._socket.setblocking(False)
 
+        self._ended = False
+
     def receive(self, timeout: float) -> bytes | None:
+        if self._ended:  # an ended stream is always readable: without this the reader would spin
+            time.sleep(timeout)
+            return None
         if timeout > 0.0:
             select.select([self._socket], [], [], timeout)
         try:
-            return self._socket.recv(4096) or None
-        except OSError:
+            data = self._socket.recv(4096)
+        except BlockingIOError:
             return None
+        except OSError:
+            data = b""
+        self._ended = not data
+        return data or None
 
     def accept(self) -> None:
         """There is one peer."""
@@ -119,7 +129,7 @@ class _Tcp:
     def send(self, data: bytes) -> None:
         try:
             self._socket.sendall(data)
-        except OSError:
+        except OSError:  # a full buffer or a peer that is gone: as lost on the air
             return
 
     def close(self) -> None:
@@ -141,19 +151,30 @@ class _Serial:
             raise InvalidInput(f"'{uri}' needs a device and a rate, as in serial:/dev/ttyACM0:57600")
         try:
             self._port = serial.Serial(device, int(baud), timeout=0.0, write_timeout=0.0)
-        except serial.SerialException as error:
+        except (serial.SerialException, ValueError) as error:  # no such device, in use; a rate it does not have
             raise LinkError(f"{uri}: {error}") from None
+        self._ended = False
 
     def receive(self, timeout: float) -> bytes | None:
-        if timeout > 0.0:
-            select.select([self._port], [], [], timeout)
-        return self._port.read(4096) or None
+        if self._ended:
+            time.sleep(timeout)
+            return None
+        try:
+            if timeout > 0.0:
+                select.select([self._port], [], [], timeout)
+            return self._port.read(4096) or None
+        except OSError:  # pulled out
+            self._ended = True
+            return None
 
     def accept(self) -> None:
         """There is one peer."""
 
     def send(self, data: bytes) -> None:
-        self._port.write(data)
+        try:
+            self._port.write(data)
+        except OSError:  # a full buffer, or pulled out
+            return
 
     def close(self) -> None:
         self._port.close()

@@ -11,7 +11,7 @@ from control_stack.boundary import check_command, check_level, finite, unit_quat
 from control_stack.errors import InputRejected, InvalidInput, LinkError, NotConnected, VehicleRefused
 from control_stack.flight.hardware import Check
 from control_stack.laws.limits import limit_command
-from control_stack.protocols import VehicleSpec
+from control_stack.protocols import Battery, VehicleSpec
 from control_stack.px4 import modes
 from control_stack.quadrotor.parameters import GRAVITY, QuadrotorParameters
 from control_stack.types import Array, AttitudeThrustCommand, Command, CommandLevel, QuadrotorState, RotorCommand
@@ -142,6 +142,21 @@ class PX4Vehicle:
 
         return link.wait(newer, timeout, 0.0005)
 
+    def battery(self) -> Battery:
+        """Voltage and share, as SYS_STATUS tells them."""
+        telemetry = self._require().telemetry
+        return Battery(telemetry.voltage, telemetry.battery)
+
+    def link_status(self) -> dict[str, float]:
+        """Time since anything was heard and round trip, s; bytes and messages dropped, messages of others."""
+        link = self._require()
+        return {
+            "heard_age_s": self._clock.monotonic() - link.heard_at,
+            "round_trip_s": link.time.round_trip,
+            "dropped": link.codec.decoder.drops.total(),
+            "foreign": link.foreign.total(),
+        }
+
     def preflight(self) -> list[Check]:
         """Firmware, estimate, battery, parameters against the vehicle file, link quality."""
         return checks(self._require(), self._thrust, self.state(), self.now())
@@ -214,8 +229,8 @@ class PX4Vehicle:
         if not self._expected:
             return None
         age = self._clock.monotonic() - link.heard_at
-        if age > self.config.heartbeat_timeout:
-            return f"no heartbeat of the autopilot for {age:.1f} s"
+        if age > self.config.silence_timeout:
+            return f"nothing was heard of the autopilot for {age:.1f} s"
         if link.time.restarts > self._restarts:
             return "the autopilot has restarted"
         if link.telemetry.armed is False:

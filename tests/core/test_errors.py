@@ -31,6 +31,7 @@ CASES = [
     (er.FlightAborted("take-off: no lift"), RuntimeError, "take-off: no lift"),
     (er.TrainingAborted("a worker ended early"), RuntimeError, "a worker ended early"),
     (er.VehicleRefused("arming refused: tilted"), RuntimeError, "arming refused: tilted"),
+    (er.NotReady("not armed: battery 3.1 V"), RuntimeError, "not armed: battery 3.1 V"),
     (er.LinkError("no heartbeat on 14540"), ConnectionError, "no heartbeat on 14540"),
 ]
 

@@ -40,7 +40,7 @@ PLACES = {
     "pymavlink": ("hardware/*", "sim/emulators/*", "sim/*emulator*.py"),
     "casadi": ("controllers/*", "sim/analytic.py", "control_stack/*/symbolic.py"),
     "pyomo": ("controllers/*",),
-    "highspy": ("controllers/*",),
+    "highspy": ("controllers/*", "control_stack/bounds/*"),
 }
 EAGER_TORCH = ("control_stack/learning/*", "control_stack/learned/*", "control_stack/foundation/training/*")
 SERIALISERS = ("pickle", "cPickle", "_pickle", "dill", "cloudpickle", "joblib", "shelve", "marshal")

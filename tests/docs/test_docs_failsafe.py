@@ -12,16 +12,21 @@ import pytest
 from control_stack.safety.supervisor import _BLIND_SINK, SafetyConfig
 
 ROOT = Path(__file__).resolve().parents[2]
-HEADINGS = ("The controller", "The state", "What is asked for", "The processes")
+HEADINGS = ("The controller", "The state", "What is watched", "The link", "What is asked for", "The processes")
+ENDS = ("S1", "S2", "S3")
 
 
 @pytest.mark.parametrize("heading", HEADINGS)
 def test_every_row_is_shown_by_a_test_that_exists(page: Callable, heading: str) -> None:
     for row in page("failsafe").table(heading):
-        assert all(row.values()), row
+        assert all(value for key, value in row.items() if key not in ("what it does", "end")), row
         file, _, name = row["shown by"].partition("::")
         tree = ast.parse((ROOT / file).read_text(encoding="utf-8"))
         assert name in {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}, row["shown by"]
+
+
+def test_every_row_of_the_link_promises_an_end(page: Callable) -> None:
+    assert {row["end"] for row in page("failsafe").table("The link")} == set(ENDS)
 
 
 def test_every_test_named_anywhere_in_the_docs_exists() -> None:

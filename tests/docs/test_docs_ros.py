@@ -72,13 +72,18 @@ def declared(node: str) -> dict[str, Any]:
     from control_stack.ros.lifecycle import AUTOSTART
     from control_stack.ros.vehicle_node import VEHICLE_PARAMETERS
     from controllers import node as controller
+    from hardware import node as hardware
     from sim import node as sim
 
-    own = {"sim": (*sim.PARAMETERS, *VEHICLE_PARAMETERS), "controller": controller.PARAMETERS}[node]
+    own = {
+        "sim": (*sim.PARAMETERS, *VEHICLE_PARAMETERS),
+        "hardware": (*hardware.PARAMETERS, *VEHICLE_PARAMETERS),
+        "controller": controller.PARAMETERS,
+    }[node]
     return {p.name: p for p in (*own, AUTOSTART)}
 
 
-@pytest.mark.parametrize("node", ["sim", "controller"])
+@pytest.mark.parametrize("node", ["sim", "hardware", "controller"])
 def test_parameters(page: Callable, node: str) -> None:
     rows = {row["parameter"]: row for row in page("ros").table(f"Parameters of `{node}`")}
     real = declared(node)
@@ -155,7 +160,7 @@ def test_rejection_reasons_are_the_ones_the_code_gives(page: Callable) -> None:
     text = page("ros").section("Diagnostics")
     described = {reason for row in re.findall(r"^\| (`.*?) \|", text, re.M) for reason in re.findall(r"`(\w+)`", row)}
     given = set()
-    for folder in ("control_stack", "controllers", "sim"):
+    for folder in ("control_stack", "controllers", "hardware", "sim"):
         for file in (ROOT / folder).rglob("*.py"):
             given |= set(re.findall(r'InputRejected\("(\w+)"', file.read_text(encoding="utf-8")))
     assert described - {"sim", "controller"} == given

@@ -47,6 +47,17 @@ def test_one_wrong_stamp_does_not_stop_the_right_ones() -> None:
     assert block.take(9_000) is None and block.take(9_010) == pytest.approx(9.01)
 
 
+def test_wrong_stamps_that_agree_are_left_again() -> None:
+    """Two of them move the block away; two right ones bring it back."""
+    block = Block(0.01)
+    for raw in (1000, 500_000, 500_010):
+        block.take(raw)
+    assert block.stamp == pytest.approx(500.010)
+    assert block.take(1010) is None
+    assert block.take(1020) == pytest.approx(1.020)
+    assert block.take(1030) == pytest.approx(1.030)
+
+
 def test_the_clock_is_that_of_the_fastest_packets() -> None:
     clock = Clock()
     lateness = [clock.heard(0.01 * k, 100.0 + 0.01 * k + (0.03 if k % 3 else 0.002)) for k in range(300)]

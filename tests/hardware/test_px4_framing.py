@@ -65,6 +65,18 @@ def test_unsigned_and_wrongly_signed_are_dropped_where_signing_is_on():
     assert receiver.decoder.drops == {"signature": 3}
 
 
+def test_a_forged_stream_does_not_lock_the_true_sender_out():
+    """Thousands of senders with a wrong key, one of them in the true sender's name and ahead of it in time."""
+    receiver, true = codec("ours", datagrams=True, system=1), codec("ours")
+    first = true.encode(beat(0))
+    for system in range(1, 250):
+        forged = codec("theirs", system=system)
+        forged._link.signing.timestamp += 10**6
+        assert not list(receiver.decode(forged.encode(beat(9))))
+    assert not receiver._link.signing.stream_timestamps
+    assert [m.custom_mode for m in receiver.decode(first)] == [0]
+
+
 def test_flags_and_ids_that_nobody_knows_are_dropped():
     (data,) = frames(1)
     receiver = codec(datagrams=True)

@@ -2,14 +2,30 @@
 
 from __future__ import annotations
 
+import itertools
+import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from control_stack.artefacts.record import FlightRecord, read_flight
 from control_stack.cli.processes import Nodes
 from control_stack.ros.client import FlightClient
+
+# Domains 1..100 are safe on Linux (above 101 their ports meet the ephemeral range).
+_domains = itertools.count(os.getpid())
+
+
+def own_domain(monkeypatch: pytest.MonkeyPatch) -> str:
+    """A ROS domain that no other test of this process has, on this host only."""
+    monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+    number = str(1 + next(_domains) % 100)
+    monkeypatch.setenv("ROS_DOMAIN_ID", number)
+    return number
 
 
 def quiet(t: float, phase: object) -> None:
@@ -17,7 +33,7 @@ def quiet(t: float, phase: object) -> None:
 
 
 class Stack:
-    """A sim node and a controller node; ``client`` sees them as a user's program would."""
+    """A vehicle's node and a controller node; ``client`` sees them as a user's program would."""
 
     def __init__(self, folder: Path):
         self.folder = folder
@@ -29,6 +45,15 @@ class Stack:
     def start_sim(self, **parameters: Any) -> None:
         base = {"backend": "analytic", "log_path": str(self.log)}
         self.nodes.start("sim.node", "sim", {**base, **parameters})
+
+    def start_hardware(self, backend: str, uri: str, vehicle: str, arm: bool = True, **parameters: Any) -> None:
+        """The hardware node and a controller node for it; slow and patient, for machines that are busy."""
+        rate = 50.0
+        base = {"backend": backend, "uri": uri, "vehicle": vehicle, "arm": arm}
+        base |= {"control_rate": rate, "command_timeout": 0.3, "max_state_age": 0.3}
+        self.nodes.start("hardware.node", "hardware", {**base, "log_path": str(self.log), **parameters})
+        levels = ["ctbr", "attitude", "velocity", "position"]
+        self.start_controller(vehicle=vehicle, lockstep=False, driven_by="states", levels=levels, control_rate=rate)
 
     def start_controller(self, **parameters: Any) -> None:
         self.nodes.start("controllers.node", "controller", parameters)
@@ -58,7 +83,18 @@ class Stack:
         """Rejections told by a node on /diagnostics."""
         return {k: int(v) for k, v in self.client.status(node).items() if "/" in k}
 
-    def record(self) -> FlightRecord:
+    def record(self, states: str = "ground_truth") -> FlightRecord:
         """Stops the nodes and reads the log."""
         self.nodes.stop()
-        return read_flight(self.log, states="ground_truth")
+        return read_flight(self.log, states=states)
+
+
+@contextmanager
+def running(folder: Path) -> Iterator[Stack]:
+    """A stack that ends with the test."""
+    made = Stack(folder)
+    try:
+        yield made
+    finally:
+        made.nodes.stop()
+        made.client.close()

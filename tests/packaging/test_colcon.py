@@ -30,7 +30,7 @@ def prefix(request: pytest.FixtureRequest, source_copy: Path, tmp_path_factory: 
 
 
 def test_executables_lie_where_launch_looks(prefix: Path) -> None:
-    for name in ("sim_node", "controller_node", "control-stack"):
+    for name in ("sim_node", "hardware_node", "controller_node", "control-stack"):
         assert os.access(prefix / "lib" / "control_stack" / name, os.X_OK), name
 
 

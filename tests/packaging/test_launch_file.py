@@ -1,4 +1,4 @@
-"""What launch/fly.launch.py composes, and, where ROS launch is installed, that it builds."""
+"""What the launch files compose, and, where ROS launch is installed, that they build."""
 
 from __future__ import annotations
 
@@ -10,13 +10,19 @@ from typing import Any
 import pytest
 import yaml
 
+LINKS = ("crazyflie", "px4")
 
-@pytest.fixture(scope="module")
-def fly(root: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location("fly_launch", root / "launch" / "fly.launch.py")
+
+def load(root: Path, name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"{name}_launch", root / "launch" / f"{name}.launch.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="module")
+def fly(root: Path) -> ModuleType:
+    return load(root, "fly")
 
 
 def defaults(fly: ModuleType, **changes: str) -> dict[str, str]:
@@ -26,7 +32,7 @@ def defaults(fly: ModuleType, **changes: str) -> dict[str, str]:
 def test_arguments_are_the_documented_ones(fly: ModuleType) -> None:
     names = {argument.name for argument in fly.arguments()}
     assert names == {
-        "backend", "simulator", "controller", "vehicle", "namespace", "params_file", "use_sim_time",
+        "backend", "uri", "arm", "simulator", "controller", "vehicle", "namespace", "params_file", "use_sim_time",
     }  # fmt: skip
 
 
@@ -37,13 +43,13 @@ def test_every_argument_is_described_and_its_default_is_a_choice(fly: ModuleType
 
 
 def test_only_free_text_goes_without_choices(fly: ModuleType) -> None:
-    assert {a.name for a in fly.arguments() if not a.choices} == {"namespace", "params_file"}
+    assert {a.name for a in fly.arguments() if not a.choices} == {"uri", "namespace", "params_file"}
 
 
 def test_vehicle_choices_are_the_shipped_vehicles(fly: ModuleType, root: Path) -> None:
     (vehicle,) = (argument for argument in fly.arguments() if argument.name == "vehicle")
     shipped = {path.stem for path in (root / "control_stack" / "vehicles").glob("*.yaml")}
-    assert set(vehicle.choices) == shipped | {fly.FROM_FILE}
+    assert set(vehicle.choices) == shipped | {fly.OWN, fly.FROM_FILE}
 
 
 def test_default_composition(fly: ModuleType) -> None:
@@ -52,11 +58,42 @@ def test_default_composition(fly: ModuleType) -> None:
     assert (vehicle.name, controller.name) == ("sim", "controller")
     assert vehicle.parameters == {"vehicle": "crazyflie", "backend": "bullet"}
     assert controller.parameters == {"controller": "geometric", "vehicle": "crazyflie", "use_sim_time": True}
-    assert vehicle.ends_launch and not controller.ends_launch
+    assert vehicle.owns_vehicle and not controller.owns_vehicle
 
 
-def test_executables_are_console_scripts(fly: ModuleType, pyproject: dict[str, Any]) -> None:
-    for spec in fly.composition(defaults(fly)):
+@pytest.mark.parametrize(("backend", "own"), [("crazyflie", "crazyflie"), ("px4", "x500")])
+def test_composition_of_a_real_vehicle(fly: ModuleType, backend: str, own: str) -> None:
+    """Only the back end differs; nothing arms unless it is asked for."""
+    vehicle, controller = fly.composition(defaults(fly, backend=backend))
+    assert (vehicle.executable, vehicle.name) == ("hardware_node", "hardware")
+    assert vehicle.parameters == {"vehicle": own, "backend": backend, "arm": False}
+    assert controller.parameters["vehicle"] == own and controller.parameters["lockstep"] is False
+    assert controller.parameters["driven_by"] == "states" and controller.parameters["use_sim_time"] is False
+    assert vehicle.owns_vehicle and not controller.owns_vehicle
+    told, _ = fly.composition(defaults(fly, backend=backend, arm="true", uri="somewhere"))
+    assert told.parameters == {**vehicle.parameters, "arm": True, "uri": "somewhere"}
+
+
+def test_back_ends_and_their_levels_are_the_drivers(fly: ModuleType) -> None:
+    pytest.importorskip("cflib")
+    pytest.importorskip("pymavlink")
+    from control_stack.quadrotor.parameters import load_vehicle
+    from hardware.factory import BACKENDS, make_vehicle
+
+    assert fly.VEHICLES == {"sim": "crazyflie"} | {name: found.vehicle for name, found in BACKENDS.items()}
+    for name, found in BACKENDS.items():
+        spec = make_vehicle(name, load_vehicle(found.vehicle)).spec
+        assert {level.value for level in spec.levels} == set(fly.LINK_LEVELS)
+
+
+@pytest.mark.parametrize("backend", LINKS)
+def test_the_thin_files_name_their_back_end(fly: ModuleType, root: Path, backend: str) -> None:
+    assert load(root, backend).BACKEND == backend in fly.VEHICLES
+
+
+@pytest.mark.parametrize("backend", ["sim", *LINKS])
+def test_executables_are_console_scripts(fly: ModuleType, pyproject: dict[str, Any], backend: str) -> None:
+    for spec in fly.composition(defaults(fly, backend=backend)):
         assert spec.executable in pyproject["project"]["scripts"]
 
 
@@ -70,6 +107,8 @@ def test_from_params_file_overrides_nothing(fly: ModuleType) -> None:
     vehicle, controller = fly.composition(defaults(fly, **free, use_sim_time="false"))
     assert vehicle.parameters == {}
     assert controller.parameters == {"use_sim_time": False}
+    vehicle, _ = fly.composition(defaults(fly, **free, backend="px4"))
+    assert vehicle.parameters == {"backend": "px4"}
 
 
 @pytest.fixture(scope="module")
@@ -79,9 +118,14 @@ def declared() -> dict[str, dict[str, Any]]:
     from control_stack.ros.lifecycle import AUTOSTART
     from control_stack.ros.vehicle_node import VEHICLE_PARAMETERS
     from controllers import node as controller
+    from hardware import node as hardware
     from sim import node as sim
 
-    tuples = {"sim": (*sim.PARAMETERS, *VEHICLE_PARAMETERS), "controller": controller.PARAMETERS}
+    tuples = {
+        "sim": (*sim.PARAMETERS, *VEHICLE_PARAMETERS),
+        "hardware": (*hardware.PARAMETERS, *VEHICLE_PARAMETERS),
+        "controller": controller.PARAMETERS,
+    }
     return {node: {p.name: p for p in (*parameters, AUTOSTART)} for node, parameters in tuples.items()}
 
 
@@ -92,12 +136,13 @@ def usable(parameter: Any, value: Any) -> bool:
     return type(value) is type(parameter.default) and fits and value in (parameter.choices or [value])
 
 
+@pytest.mark.parametrize("backend", ["sim", *LINKS])
 def test_arguments_set_declared_parameters_to_usable_values(
-    fly: ModuleType, declared: dict[str, dict[str, Any]]
+    fly: ModuleType, declared: dict[str, dict[str, Any]], backend: str
 ) -> None:
     for argument in fly.arguments():
-        for choice in argument.choices:
-            for spec in fly.composition(defaults(fly, **{argument.name: choice})):
+        for choice in argument.choices or ("something",):
+            for spec in fly.composition(defaults(fly, **{"backend": backend, argument.name: choice})):
                 own = {key: value for key, value in spec.parameters.items() if key != "use_sim_time"}
                 assert set(own) <= set(declared[spec.name])
                 assert all(usable(declared[spec.name][key], value) for key, value in own.items())
@@ -110,7 +155,9 @@ def test_simulator_choices_are_the_backends(fly: ModuleType, declared: dict[str,
 
 def test_parameter_file_names_only_nodes_that_are_started(fly: ModuleType, root: Path) -> None:
     shipped = yaml.safe_load((root / "config" / "fly.yaml").read_text())
-    started = {f"/**/{spec.name}" for spec in fly.composition(defaults(fly))}
+    started = {
+        f"/**/{spec.name}" for backend in fly.VEHICLES for spec in fly.composition(defaults(fly, backend=backend))
+    }
     assert set(shipped) <= started | {"/**"}
     for section in shipped.values():
         assert set(section) == {"ros__parameters"}
@@ -152,8 +199,9 @@ def test_parameter_file_reaches_the_nodes(
         rclpy.try_shutdown(context=context)
 
 
-def test_launch_description_builds(fly: ModuleType) -> None:
+@pytest.mark.parametrize("name", ["fly", *LINKS])
+def test_launch_description_builds(fly: ModuleType, root: Path, name: str) -> None:
     pytest.importorskip("launch_ros")
-    description = fly.generate_launch_description()
+    description = load(root, name).generate_launch_description()
     declared = {argument.name for argument in description.get_launch_arguments()}
     assert declared == {argument.name for argument in fly.arguments()}

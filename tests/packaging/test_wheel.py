@@ -76,4 +76,5 @@ def test_command_line_answers(clean_python: Path, tmp_path: Path) -> None:
     program = clean_python.parent / "control-stack"
     assert "fly" in run(program, "--help", cwd=tmp_path).split()
     assert (clean_python.parent / "sim_node").is_file()
+    assert (clean_python.parent / "hardware_node").is_file()
     assert (clean_python.parent / "controller_node").is_file()

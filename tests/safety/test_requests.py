@@ -139,7 +139,7 @@ def test_events_carry_time_severity_and_phase(bench) -> None:
     bench.supervisor.emergency(1.25)
     event = bench.supervisor.drain_events()[-1]
     assert (event.t, event.name, event.severity.name) == (1.25, "emergency", "ERROR")
-    assert event.values == {"phase": "emergency"}
+    assert event.values == {"phase": "emergency", "position_w": "0.00, 0.00, 0.00"}  # where to look for it
     assert bench.supervisor.drain_events() == []
 
 

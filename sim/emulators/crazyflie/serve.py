@@ -11,6 +11,7 @@ from control_stack.quadrotor.parameters import load_vehicle
 from sim.config import SimulationConfig
 from sim.emulators.crazyflie.firmware import EmulatedCrazyflie, FirmwareOptions
 from sim.emulators.crazyflie.server import TICK, UdpServer
+from sim.emulators.crazyflie.tcp import TcpRelay
 from sim.factory import make_vehicle
 from sim.sensors import sensor_preset
 
@@ -36,9 +37,9 @@ def serve(options: argparse.Namespace) -> int:
     first = DEFAULT_PORT if options.port is None else options.port
     if first + options.count - 1 > 65535:
         raise InvalidInput(f"--port {first} with --count {options.count} goes beyond port 65535")
-    with UdpServer(vehicles(options), options.host, first) as server:
+    with UdpServer(vehicles(options), options.host, first) as server, TcpRelay(server.ports, options.host):
         for port in server.ports:
-            print(f"serving a Crazyflie on udp://{options.host}:{port}", flush=True)
+            print(f"serving a Crazyflie on udp://{options.host}:{port}, and tcp:// there", flush=True)
         with suppress(KeyboardInterrupt):
             server.run(lambda: False, TICK if options.count == 1 else _SLOW_TICK)
         if server.slipped:

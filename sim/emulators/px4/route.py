@@ -42,6 +42,7 @@ class Route:
         self._peers: dict[Any, float] = {}
         self._texts = 0
         self._backlog: list[str] = []  # parameters still to be listed
+        self._syncs: list[int] = []  # TIMESYNC to be answered with the time that this turn's telemetry carries
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         try:
             self._socket.bind((options.host, local))
@@ -71,6 +72,9 @@ class Route:
     def telemetry(self) -> None:
         """Sends what is due."""
         a, state, now = self._autopilot, self._autopilot.quad.state(), self._autopilot.quad.time
+        for asked in self._syncs:
+            self.send(self.mavlink.MAVLink_timesync_message(round((now + BOOT) * 1e9), asked))
+        self._syncs.clear()
         for name in self.streams.due(now):
             message = BUILDERS[name](self.mavlink, a, state)
             if message is not None:
@@ -131,8 +135,7 @@ class Route:
         elif kind == "ODOMETRY":
             take_pose(m, self._autopilot.quad)
         elif kind == "TIMESYNC" and m.tc1 == 0:
-            now = round((self._autopilot.quad.time + BOOT) * 1e9)
-            self.send(self.mavlink.MAVLink_timesync_message(now, m.ts1))
+            self._syncs.append(m.ts1)
         elif kind == "PING" and m.target_system == 0:
             ping = self.mavlink.MAVLink_ping_message
             self.send(ping(m.time_usec, m.seq, m.get_srcSystem(), m.get_srcComponent()))
