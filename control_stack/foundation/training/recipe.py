@@ -57,7 +57,7 @@ class Recipe:
     episodes: int = 8
     shared: int = 1500
     specialised: int = 1000
-    distilled: int = 2500
+    distilled: int = 1500
     tuned: int = 15000
     direct: int = 15000
     teacher_driven: int = 200
