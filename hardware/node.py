@@ -29,6 +29,7 @@ PARAMETERS = (
 )
 _PATIENCE = 1.5  # periods until time goes on without a new state, so that the time-outs run
 _SHORTEST, _NAP = 0.75, 0.0005  # of a period; s
+_FRESH = 0.5  # s to wait for a state to judge by
 _WINDOW = 500  # periods that are reported
 _STEP = 0.05  # s between the node's clock and our stamps from which the stamps follow it
 
@@ -119,6 +120,7 @@ class HardwareNode(VehicleNode):
         if self._reader is None:
             return Reply(False, "the node is not active")
         if side.phase is Phase.DISARMED:
+            self._vehicle.wait_for_state(_FRESH)  # while nodes start, machines are busy: not one from before that
             failed = [check for check in self._vehicle.preflight() if not check.ok]
             if failed:
                 return Reply(False, "; ".join(f"{check.name}: {check.detail}" for check in failed))

@@ -8,7 +8,8 @@ any order, with fused multiply-add or without, satisfies
 
 Every rule of this package adds up such bounds in an ``error`` and hands it to ``down`` or ``up``. These double it,
 which covers the rounding of the error itself (a sum of positive terms, relatively wrong by a few gamma_n << 1), and
-allow for the last subtraction. TINY covers underflow, where the relative model does not hold.
+allow for the last subtraction. TINY covers underflow, where the relative model does not hold: a product is then off by
+at most 2.3e-308 (subnormal numbers flushed to 0), which a later factor may multiply by the largest value in play.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from control_stack.bounds.arrays import Tensor, namespace
 
 UNIT = 2.0**-53
 EPS = 2.0**-52
-TINY = 1e-300  # above n 2^-1074 for any n that fits in memory
+TINY = 1e-280  # above n 2.3e-308 max|x| for values up to 1e20 and n up to 1e7
 # Assumed of numpy.tanh and torch.tanh, relative, in units of EPS; their libraries state 4 or less. A test measures it.
 TANH_ULPS = 8.0
 

@@ -56,7 +56,7 @@ def cancelling_network(seed: int) -> Network:
     return Network(Sum(c, Affine(c, -np.eye(3) * (1.0 - 1e-12))))
 
 
-@settings(max_examples=15)
+@settings(max_examples=10)
 @given(st.integers(0, 2**32 - 1))
 @pytest.mark.parametrize("make", [relu_network, cancelling_network])
 def test_exact_values_lie_inside(make, seed: int):

@@ -37,7 +37,7 @@ def assert_inside(values: np.ndarray, bounds: Bounds, slack: float = 1e-12) -> N
     assert (values <= bounds.upper + room).all()
 
 
-@settings(max_examples=30)
+@settings(max_examples=20)
 @given(seeds)
 def test_every_kind_of_layer(seed: int):
     network = mixed_network(seed)
@@ -60,7 +60,7 @@ def test_linear_and_integer_programs(seed: int):
     assert_inside(values, mip_bounds(network, box, max_nodes=1))
 
 
-@settings(max_examples=20)
+@settings(max_examples=10)
 @given(seeds)
 @pytest.mark.parametrize("make", [mixed_network, relu_network])
 def test_jacobian_holds_for_every_pair_of_points(make, seed: int):

@@ -18,14 +18,15 @@ from control_stack.types import QuadrotorState
 from sim.config import SimulationConfig
 from sim.emulators.crazyflie.server import UdpServer
 from sim.emulators.px4 import PX4Emulator, PX4EmulatorOptions
-from sim.emulators.px4.emulator import TICK
+
+TICK = 0.01  # s: coarser than the served ones, for machines that are busy
 
 
 class _Pace:
-    """Calls ``step`` once per ``tick`` s of wall time in a thread."""
+    """Calls ``step`` with TICK once per TICK of wall time, in a thread; ``wait`` passes some of the time between."""
 
-    def __init__(self, step: Callable[[], None], tick: float):
-        self._step, self._tick = step, tick
+    def __init__(self, step: Callable[[float], None], wait: Callable[[float], None] = time.sleep):
+        self._step, self._wait = step, wait
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
@@ -33,9 +34,10 @@ class _Pace:
     def _run(self) -> None:
         due = time.monotonic()
         while not self._end.is_set():
-            self._step()
-            due += self._tick
-            time.sleep(max(due - time.monotonic(), 0.0))
+            self._step(TICK)
+            due += TICK
+            while (left := due - time.monotonic()) > 0.0:
+                self._wait(left)
 
     def end(self) -> None:
         self._end.set()
@@ -51,7 +53,7 @@ class WallCrazyflie:
         self.firmware = emulator()
         self._server = UdpServer([self.firmware])
         self.uri = f"udp://127.0.0.1:{self._server.ports[0]}"
-        self._pace = _Pace(lambda: self._server.advance(TICK), TICK)
+        self._pace = _Pace(self._server.advance, self._server.listen)
 
     @property
     def armed(self) -> bool:
@@ -79,7 +81,7 @@ class WallPX4:
         self.autopilot = self.emulator.autopilot
         self.uri = f"udpin:127.0.0.1:{port}"
         self.second_uri = f"udpout:127.0.0.1:{self.emulator.routes[0].port}"
-        self._pace = _Pace(lambda: self.emulator.step(TICK), TICK)
+        self._pace = _Pace(self.emulator.step)
 
     @property
     def armed(self) -> bool:
