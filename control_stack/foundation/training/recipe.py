@@ -58,7 +58,7 @@ class Recipe:
     shared: int = 1500
     specialised: int = 1000
     distilled: int = 1500
-    tuned: int = 15000
+    tuned: int = 10000
     direct: int = 15000
     teacher_driven: int = 200
     hidden: int = student.HIDDEN_SIZE
