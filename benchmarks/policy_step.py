@@ -18,6 +18,7 @@ import numpy as np
 
 from control_stack.artefacts.tables import BenchRow, bench_report
 from control_stack.errors import MissingDependency
+from control_stack.foundation.observation import NO_LEAD
 from control_stack.foundation.runtime import GRUPolicy
 from control_stack.foundation.weights import PolicyWeights, load, shipped_path
 from control_stack.quadrotor.parameters import load_vehicle
@@ -50,7 +51,7 @@ def peer_weights(peer: Any) -> PolicyWeights:
         "output.weight": out.weights,
         "output.bias": out.biases.ravel(),
     }
-    return PolicyWeights(tensors, {"lead_s": 0.0})
+    return PolicyWeights(tensors, {"lead_s": NO_LEAD._asdict()})
 
 
 def paired_times(seed: int, pairs: int, weights: PolicyWeights, peer: Any) -> tuple[np.ndarray, np.ndarray]:

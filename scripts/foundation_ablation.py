@@ -80,7 +80,7 @@ def distil(training: Path, name: str, student: Recipe, out: Path, bars: Bars) ->
     }
     tensors = {key: value.cpu().numpy() for key, value in weights.items()}
     figures = {"validation_score": score, "validation_survived": survived}
-    artefact.save(target, tensors, lead_s=0.0, training=card, figures=figures)
+    artefact.save(target, tensors, training=card, figures=figures)
 
 
 def main() -> int:

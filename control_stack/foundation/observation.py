@@ -16,7 +16,7 @@ from __future__ import annotations
 import math
 import sys
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from control_stack.algebra import Vector, body_axes, cos, sin, where
 from control_stack.errors import InvalidInput
@@ -32,28 +32,43 @@ OBSERVATION_SIZE, ACTION_SIZE = 22, 4
 FEATURES = OBSERVATION_SIZE - ACTION_SIZE  # without the previous action
 
 
+class Lead(NamedTuple):
+    """How far ahead of now the setpoint is shown, s: p + T v + T^2/2 a with ``position``, v + T a with ``velocity``.
+
+    The network has no look-ahead. What it does not know of the setpoint's motion is made up for here: a lag in
+    position by the first, the acceleration that it never sees by the second.
+    """
+
+    position: float = 0.0
+    velocity: float = 0.0
+
+
+NO_LEAD = Lead()
+LONGEST_LEAD = 1.0  # s
+
+
 @dataclass(frozen=True)
 class Wrapper:
     """What stands between setpoints and the network.
 
     Attributes:
         position_limit, velocity_limit: per axis in the yaw frame, m and m/s; infinity for no limit.
-        lead: s by which the setpoint is taken from its own future, p + T v + T^2/2 a and v + T a: the network
-            has no look-ahead, so a constant lag behind a moving setpoint is made up for here.
+        lead: By which the setpoint is extrapolated.
     """
 
     position_limit: float = 0.5
     velocity_limit: float = 1.0
-    lead: float = 0.0
+    lead: Lead = NO_LEAD
 
     def __post_init__(self) -> None:
         if not (self.position_limit > 0.0 and self.velocity_limit > 0.0):
             raise InvalidInput("limits of position and velocity error must be positive")
-        if not 0.0 <= self.lead <= 1.0:
-            raise InvalidInput(f"the reference lead must lie within 0 and 1 s, got {self.lead:g}")
+        for name, value in self.lead._asdict().items():
+            if not 0.0 <= value <= LONGEST_LEAD:
+                raise InvalidInput(f"the lead in {name} must lie within 0 and {LONGEST_LEAD:g} s, got {value:g}")
 
 
-BARE = Wrapper(math.inf, math.inf, 0.0)
+BARE = Wrapper(math.inf, math.inf)
 
 
 def features(
@@ -67,10 +82,11 @@ def features(
         yaw: of the setpoint, rad.
         wrapper: Clipping and lead.
     """
-    tau = wrapper.lead
+    tau, half = wrapper.lead.position, 0.5 * wrapper.lead.position**2
     if tau:
-        half = 0.5 * tau * tau
         position = tuple(p + tau * v + half * a for p, v, a in zip(position, velocity, acceleration, strict=True))
+    tau = wrapper.lead.velocity
+    if tau:
         velocity = tuple(v + tau * a for v, a in zip(velocity, acceleration, strict=True))
     c, s = cos(yaw), sin(yaw)
     bx, by, bz = body_axes(x[6:10])

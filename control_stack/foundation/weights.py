@@ -7,7 +7,6 @@ network, another observation or another rate are refused with the reason instead
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 from collections.abc import Mapping
@@ -18,13 +17,17 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.numpy import load as read_tensors
-from safetensors.numpy import save as write_tensors
 
-from control_stack.artefacts.runs import write_json
+from control_stack.artefacts import tensors as artefact
 from control_stack.errors import InvalidInput
-from control_stack.foundation.observation import ACTION_SIZE, OBSERVATION, OBSERVATION_SIZE
+from control_stack.foundation.observation import (
+    ACTION_SIZE,
+    LONGEST_LEAD,
+    NO_LEAD,
+    OBSERVATION,
+    OBSERVATION_SIZE,
+    Lead,
+)
 
 Tensor = NDArray[np.float32]
 
@@ -34,6 +37,7 @@ MOTOR_ORDER = ("FR", "BR", "BL", "FL")
 YAW_TORQUE_SIGNS = (-1, 1, -1, 1)  # of the reaction on the body about +z, in the motor order
 ACTION = "rotor speed as a part of its maximum is (a + 1) / 2, limited to 0..1; the output itself is not squashed"
 HIDDEN_SIZES = range(8, 65)
+_WHAT = "policy weights"
 
 
 @dataclass(frozen=True)
@@ -65,9 +69,9 @@ class PolicyWeights:
         return sum(tensor.size for tensor in self.tensors.values())
 
     @property
-    def lead(self) -> float:
-        """Reference lead that these weights were tuned with, s."""
-        return float(self.card["lead_s"])
+    def lead(self) -> Lead:
+        """Of the reference, with which these weights follow it most precisely."""
+        return Lead(**self.card["lead_s"])
 
 
 def shapes(hidden: int) -> dict[str, tuple[int, ...]]:
@@ -108,7 +112,7 @@ def save(
     path: str | Path,
     tensors: Mapping[str, Any],
     *,
-    lead_s: float = 0.0,
+    lead: Lead = NO_LEAD,
     training: Mapping[str, Any],
     figures: Mapping[str, Any],
 ) -> PolicyWeights:
@@ -117,31 +121,17 @@ def save(
     Args:
         path: Of the weights.
         tensors: By the names of ``shapes``; anything that NumPy can read, stored as float32.
-        lead_s: Reference lead, s.
+        lead: With which they follow a moving reference most precisely.
         training: command, seed, git_revision, wall_time_s, hardware.
         figures: What was measured with these weights.
     """
     arrays = {name: np.ascontiguousarray(value, dtype=np.float32) for name, value in tensors.items()}
-    missing = {"command", "seed", "git_revision", "wall_time_s", "hardware"} - set(training)
-    if missing:
-        raise InvalidInput(f"{path}: the card's training lacks {', '.join(sorted(missing))}")
-    file = _weights_path(path)
+    artefact.check_training(path, training)
+    file = artefact.weights_path(path, _WHAT)
     hidden = _check_tensors(arrays, file)
-    data = write_tensors(arrays)
-    card = {
-        **contract(hidden),
-        "lead_s": lead_s,
-        "training": dict(training),
-        "figures": dict(figures),
-        "sha256": hashlib.sha256(data).hexdigest(),
-    }
+    card = {**contract(hidden), "lead_s": lead._asdict(), "training": dict(training), "figures": dict(figures)}
     _check_card(card, hidden, file.with_suffix(".json"))
-    try:
-        file.write_bytes(data)
-        write_json(file.with_suffix(".json"), card)
-    except OSError as error:
-        raise InvalidInput(f"cannot write {file}: {error.strerror}") from None
-    return PolicyWeights(arrays, card)
+    return PolicyWeights(arrays, artefact.write(file, arrays, card, _WHAT))
 
 
 def shipped_path() -> Path:
@@ -158,38 +148,13 @@ def load(path: str | Path | None = None) -> PolicyWeights:
     """
     if path is None and not shipped_path().is_file():
         raise InvalidInput("no weights come with this build: run 'control-stack train foundation' or name a file")
-    file = _weights_path(shipped_path() if path is None else path)
-    card_file = file.with_suffix(".json")
-    data = _read(file)
-    try:
-        tensors = read_tensors(data)
-    except (SafetensorError, KeyError, ValueError) as error:
-        raise InvalidInput(f"{file}: no whole safetensors file: {str(error).splitlines()[0]}") from None
+    file = artefact.weights_path(shipped_path() if path is None else path, _WHAT)
+    tensors, sha256 = artefact.read_tensors(file, _WHAT)
     hidden = _check_tensors(tensors, file)
-    try:
-        card = json.loads(_read(card_file))
-    except ValueError as error:
-        raise InvalidInput(f"{card_file}: not valid JSON: {error}") from None
-    _check_card(card, hidden, card_file)
-    if card.get("sha256") != hashlib.sha256(data).hexdigest():
-        raise InvalidInput(f"{card_file}: written for other weights than {file.name} (sha256 differs)")
+    card = artefact.read_card(file)
+    _check_card(card, hidden, file.with_suffix(".json"))
+    artefact.check_signature(file, card, sha256)
     return PolicyWeights(tensors, card)
-
-
-def _weights_path(path: str | Path) -> Path:
-    file = Path(path)
-    if file.suffix != ".safetensors":
-        raise InvalidInput(f"policy weights are a .safetensors file with its card beside it, got '{path}'")
-    return file
-
-
-def _read(file: Path) -> bytes:
-    if not file.is_file():
-        raise InvalidInput(f"{file} does not exist")
-    try:
-        return file.read_bytes()
-    except OSError as error:
-        raise InvalidInput(f"cannot read {file}: {error.strerror}") from None
 
 
 def _check_tensors(tensors: Mapping[str, Any], file: Path) -> int:
@@ -214,17 +179,22 @@ def _check_tensors(tensors: Mapping[str, Any], file: Path) -> int:
     return hidden
 
 
-def _check_card(card: Any, hidden: int, file: Path) -> None:
-    if not isinstance(card, dict):
-        raise InvalidInput(f"{file}: a card is a JSON object")
+def _check_card(card: Mapping[str, Any], hidden: int, file: Path) -> None:
     for key, expected in contract(hidden).items():
         if key not in card:
             raise InvalidInput(f"{file}: the card does not name its {key.replace('_', ' ')}")
         if card[key] != expected:
             raise InvalidInput(f"{file}: {key} {_difference(card[key], expected)}")
     lead = card.get("lead_s")
-    if isinstance(lead, bool) or not isinstance(lead, int | float) or not 0.0 <= lead <= 1.0:
-        raise InvalidInput(f"{file}: lead_s must be a number of seconds within 0 and 1, got {lead!r}")
+    numbers = isinstance(lead, dict) and set(lead) == set(Lead._fields) and all(map(_is_lead, lead.values()))
+    if not numbers:
+        raise InvalidInput(
+            f"{file}: lead_s must give {' and '.join(Lead._fields)}, s within 0 and {LONGEST_LEAD:g}, got {lead!r}"
+        )
+
+
+def _is_lead(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0.0 <= value <= LONGEST_LEAD
 
 
 def _difference(found: Any, expected: Any) -> str:

@@ -9,10 +9,11 @@ import pytest
 
 from control_stack.algebra import quat_from_yaw, quat_multiply, rotate
 from control_stack.errors import InvalidInput
-from control_stack.foundation.observation import BARE, FEATURES, Wrapper, assemble, features
+from control_stack.foundation.observation import BARE, FEATURES, Lead, Wrapper, assemble, features
 from control_stack.quadrotor.parameters import GRAVITY
 
 ZERO = (0.0, 0.0, 0.0)
+WRAPPER = Wrapper(0.5, 1.0, Lead(0.05, 0.08))
 
 
 def state(position=ZERO, velocity=ZERO, quat=(0.0, 0.0, 0.0, 1.0), omega=ZERO) -> tuple[float, ...]:
@@ -57,7 +58,7 @@ def test_turning_the_world_changes_nothing():
         return rotate(q, vector)
 
     y = [*turned(x[0:3]), *turned(x[3:6]), *quat_multiply(q, x[6:10]), *x[10:13]]
-    wrapper = Wrapper(0.3, 0.4, 0.1)
+    wrapper = Wrapper(0.3, 0.4, Lead(0.1, 0.2))
     np.testing.assert_allclose(
         features(y, turned(p), turned(v), turned(a), yaw + turn, wrapper),
         features(x, p, v, a, yaw, wrapper),
@@ -79,16 +80,30 @@ def test_lead_looks_ahead_exactly_along_a_parabola():
 
     tau = 0.12
     later = features(state(), *fall(0.3 + tau), 0.4)
-    np.testing.assert_allclose(features(state(), *fall(0.3), 0.4, Wrapper(math.inf, math.inf, tau)), later, atol=1e-12)
+    np.testing.assert_allclose(
+        features(state(), *fall(0.3), 0.4, Wrapper(math.inf, math.inf, Lead(tau, tau))), later, atol=1e-12
+    )
+
+
+def test_the_two_leads_act_on_what_they_are_named_after():
+    moving = (ZERO, (1.0, 0.0, 0.0), (0.0, 2.0, 0.0))
+    x = state()
+    now = np.array(features(x, *moving, 0.0))
+    ahead = np.array(features(x, *moving, 0.0, Wrapper(math.inf, math.inf, Lead(0.1, 0.0)))) - now
+    np.testing.assert_allclose(ahead[:3], [-0.1, -0.01, 0.0], atol=1e-12)
+    assert not ahead[3:].any()
+    faster = np.array(features(x, *moving, 0.0, Wrapper(math.inf, math.inf, Lead(0.0, 0.1)))) - now
+    np.testing.assert_allclose(faster[12:15], [0.0, -0.2, 0.0], atol=1e-12)
+    assert not faster[:12].any() and not faster[15:].any()
 
 
 def test_floats_arrays_and_tensors_agree():
     x, reference, yaw = random_case(3, (5,))
-    arrays = np.array(features(x, *reference, yaw, Wrapper(0.5, 1.0, 0.05)))
+    arrays = np.array(features(x, *reference, yaw, WRAPPER))
     assert arrays.shape == (FEATURES, 5)
     for i in range(5):
         one = [float(c[i]) for c in x]
-        floats = features(one, *([float(c[i]) for c in r] for r in reference), float(yaw[i]), Wrapper(0.5, 1.0, 0.05))
+        floats = features(one, *([float(c[i]) for c in r] for r in reference), float(yaw[i]), WRAPPER)
         np.testing.assert_allclose(floats, arrays[:, i], atol=1e-14)
     torch = pytest.importorskip("torch")
     as_tensors = [[torch.from_numpy(np.asarray(c)) for c in r] for r in reference]
@@ -96,7 +111,7 @@ def test_floats_arrays_and_tensors_agree():
         [torch.from_numpy(np.asarray(c)) for c in x],
         *as_tensors,
         torch.from_numpy(yaw),
-        Wrapper(0.5, 1.0, 0.05),
+        WRAPPER,
     )
     np.testing.assert_allclose(torch.stack(seen).numpy(), arrays, atol=1e-14)
 
@@ -117,7 +132,9 @@ def test_assemble_puts_arrays_and_tensors_in_the_layout():
     np.testing.assert_array_equal(assemble(*map(torch.from_numpy, parts)).numpy(), flat)
 
 
-@pytest.mark.parametrize("bad", [{"position_limit": 0.0}, {"velocity_limit": math.nan}, {"lead": -0.1}, {"lead": 2.0}])
+@pytest.mark.parametrize(
+    "bad", [{"position_limit": 0.0}, {"velocity_limit": math.nan}, {"lead": Lead(-0.1)}, {"lead": Lead(0.0, 2.0)}]
+)
 def test_wrappers_that_make_no_sense_are_refused(bad):
     with pytest.raises(InvalidInput):
         Wrapper(**bad)

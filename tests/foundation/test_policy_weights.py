@@ -11,7 +11,7 @@ from safetensors.numpy import save_file
 
 from control_stack.errors import InvalidInput
 from control_stack.foundation import weights
-from control_stack.foundation.observation import FEATURES, OBSERVATION, OBSERVATION_SIZE
+from control_stack.foundation.observation import FEATURES, OBSERVATION, OBSERVATION_SIZE, Lead
 
 
 def refused(path, *words: str) -> None:
@@ -30,8 +30,8 @@ def edit_card(path, change) -> None:
 
 
 def test_round_trip_and_the_count_of_raptor(tmp_path):
-    loaded = weights.load(random_weights(tmp_path, lead_s=0.07))
-    assert (loaded.count, loaded.hidden_size, loaded.lead) == (2084, 16, 0.07)
+    loaded = weights.load(random_weights(tmp_path, lead=Lead(0.0, 0.07)))
+    assert (loaded.count, loaded.hidden_size, loaded.lead) == (2084, 16, Lead(0.0, 0.07))
     for name, tensor in random_tensors().items():
         np.testing.assert_array_equal(loaded[name], tensor)
     assert loaded.card["training"] == TRAINING and loaded.card["architecture"]["parameters"] == 2084
@@ -95,7 +95,7 @@ def test_another_architecture_is_refused(tmp_path):
         (lambda c: c["architecture"].update(hidden=32), ("architecture", "hidden", "32")),
         (lambda c: c.pop("yaw_torque_signs"), ("yaw torque signs",)),
         (lambda c: c.pop("lead_s"), ("lead_s",)),
-        (lambda c: c.update(lead_s=-0.1), ("lead_s",)),
+        (lambda c: c.update(lead_s={"position": 0.0, "velocity": -0.1}), ("lead_s",)),
         (lambda c: c.update(format="other"), ("format",)),
     ],
 )

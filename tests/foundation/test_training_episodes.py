@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from control_stack.foundation.airframes import LAWS, calm, sample
+from control_stack.foundation.observation import Lead
 from control_stack.foundation.training.draws import Anyone, Own, training_airframes
 from control_stack.foundation.training.episodes import eights, hover, lost, starts, training_references
 from control_stack.foundation.training.rollout import Nursery
@@ -38,14 +39,14 @@ def test_references_begin_at_rest_at_the_origin():
 
 
 def test_the_lead_is_the_second_order_extrapolation():
-    waves, lead, h = f64(training_references(N, generator())), 0.2, 1e-5
+    waves, lead, h = f64(training_references(N, generator())), Lead(0.2, 0.1), 1e-5
     t = torch.full((N,), 5.0, dtype=torch.float64)
     now = waves.at(t)
     a = (waves.at(t + h)[3:6] - waves.at(t - h)[3:6]) / (2 * h)
     ahead = waves.ahead(t, lead)
-    torch.testing.assert_close(ahead[0:3], now[0:3] + lead * now[3:6] + 0.5 * lead**2 * a, rtol=0, atol=1e-6)
-    torch.testing.assert_close(ahead[3:6], now[3:6] + lead * a, rtol=0, atol=1e-5)
-    assert torch.equal(waves.ahead(t, 0.0), now)
+    torch.testing.assert_close(ahead[0:3], now[0:3] + 0.2 * now[3:6] + 0.5 * 0.2**2 * a, rtol=0, atol=1e-6)
+    torch.testing.assert_close(ahead[3:6], now[3:6] + 0.1 * a, rtol=0, atol=1e-5)
+    assert torch.equal(waves.ahead(t, Lead()), now)
 
 
 def test_an_eight_passes_its_known_points():

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from control_stack.foundation.observation import NO_LEAD, Lead
 from control_stack.foundation.runtime import GRUPolicy
 from control_stack.foundation.weights import PolicyWeights, save, shapes
 
@@ -21,13 +22,13 @@ def random_tensors(seed: int = 0, hidden: int = 16) -> dict[str, np.ndarray]:
     }
 
 
-def random_weights(folder: Path, seed: int = 0, hidden: int = 16, lead_s: float = 0.0) -> Path:
+def random_weights(folder: Path, seed: int = 0, hidden: int = 16, lead: Lead = NO_LEAD) -> Path:
     """Writes random weights and their card; returns the path."""
     path = folder / f"random{seed}-{hidden}.safetensors"
-    save(path, random_tensors(seed, hidden), lead_s=lead_s, training=TRAINING, figures={})
+    save(path, random_tensors(seed, hidden), lead=lead, training=TRAINING, figures={})
     return path
 
 
 def random_policy(seed: int = 0, hidden: int = 16) -> GRUPolicy:
     """Without files; the card is empty."""
-    return GRUPolicy(PolicyWeights(random_tensors(seed, hidden), {"lead_s": 0.0}))
+    return GRUPolicy(PolicyWeights(random_tensors(seed, hidden), {"lead_s": NO_LEAD._asdict()}))

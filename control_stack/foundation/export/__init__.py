@@ -21,7 +21,7 @@ def _write_c(policy: GRUPolicy, path: Path) -> None:
 def _write_safetensors(policy: GRUPolicy, path: Path) -> None:
     w = policy.weights
     keep = {key: w.card.get(key, {}) for key in ("training", "figures")}
-    save(path, w.tensors, lead_s=w.lead, **keep)
+    save(path, w.tensors, lead=w.lead, **keep)
 
 
 FORMATS: dict[str, tuple[str, Callable[[GRUPolicy, Path], None]]] = {

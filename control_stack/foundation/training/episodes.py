@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from control_stack.foundation.observation import NO_LEAD, Lead
+
 _AT_REST = 0.1
 _WAVES = 3  # sine waves per axis: enough for an eight and for smooth wandering
 
@@ -64,10 +66,10 @@ class Waves:
 
     def at(self, t: Tensor) -> Tensor:
         """(6, N) position and velocity at times t (N,) s."""
-        return self.ahead(t, 0.0)
+        return self.ahead(t, NO_LEAD)
 
-    def ahead(self, t: Tensor, lead: float) -> Tensor:
-        """(6, N) p + lead v + lead^2/2 a and v + lead a: the reference extrapolated from what is known at t."""
+    def ahead(self, t: Tensor, lead: Lead) -> Tensor:
+        """(6, N) position and velocity, extrapolated by the lead from what is known at t."""
         below = t < self.ramp
         s = torch.where(below, 0.5 * t * t / self.ramp, t - 0.5 * self.ramp)
         rate = torch.where(below, t / self.ramp, torch.ones_like(t))
@@ -76,11 +78,11 @@ class Waves:
         moving = self.amplitude * self.frequency
         p = (self.amplitude * (sine - self.phase.sin())).sum(1)
         v = (moving * cosine).sum(1) * rate
-        if lead == 0.0:
+        if not any(lead):
             return torch.cat([p, v])
         surge = torch.where(below, 1.0 / self.ramp, torch.zeros_like(t))
         a = (moving * cosine).sum(1) * surge - (moving * self.frequency * sine).sum(1) * rate * rate
-        return torch.cat([p + lead * v + 0.5 * lead * lead * a, v + lead * a])
+        return torch.cat([p + lead.position * v + 0.5 * lead.position**2 * a, v + lead.velocity * a])
 
     def replace(self, chosen: Tensor, other: Waves) -> Waves:
         """Takes the references of ``other`` where ``chosen`` (N,) is true."""

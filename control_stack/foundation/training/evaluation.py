@@ -9,6 +9,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from control_stack.foundation.observation import NO_LEAD, Lead
 from control_stack.foundation.training.episodes import Waves
 from control_stack.foundation.training.policy_gradient import Architecture, privileged
 from control_stack.foundation.training.simulator import (
@@ -98,7 +99,7 @@ def fly(
     *,
     generator: torch.Generator | None = None,
     shape: Callable[[Tensor], Tensor] | None = None,
-    lead: float = 0.0,
+    lead: Lead = NO_LEAD,
     method: str = "rk4",
     watch: Callable[[int, Tensor, Tensor], None] | None = None,
 ) -> Flight:
@@ -108,7 +109,7 @@ def fly(
         x: (17, N) initial states.
         generator: For sensor noise; None flies without.
         shape: Applied to the observations (a wrapper's clipping).
-        lead: Reference lead, s: the policy is shown the reference extrapolated by as much, scored on the true one.
+        lead: The policy is shown the reference extrapolated by as much, and scored on the true one.
         watch: Called with (step, x, raw action) after each step.
     """
     n = len(fleet)

@@ -22,6 +22,7 @@ import yaml
 from control_stack.artefacts.runs import git_revision, machine, plain, provenance, write_json
 from control_stack.errors import InvalidInput, TrainingAborted, UnknownName
 from control_stack.foundation import weights as artefact
+from control_stack.foundation.observation import NO_LEAD, Lead
 from control_stack.foundation.training import battery, checkpoints, history, ray_tasks, recipe, screening, student
 from control_stack.foundation.training.evaluation import NetworkPilot
 from control_stack.foundation.training.objective import Cost
@@ -31,7 +32,6 @@ from control_stack.foundation.training.recipe import Recipe
 
 STAGES = ("shared", "teachers", "distil", "tune", "direct")
 _FOLDERS = {"shared": "shared", "teachers": "teachers", "distil": "distilled", "tune": "tuned", "direct": "direct"}
-_LEADS = (0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3)  # s
 _FIGURES_SEED = recipe.VALIDATION_SEED + 1  # airframes that no student was chosen on
 FOUNDATION = "foundation.safetensors"
 
@@ -210,10 +210,10 @@ class Training:
         if not (self.folder / f"{name}.safetensors").is_file():
             score, survived = recipe.judge(weights, self.recipe.judged)
             figures = {"validation_score": score, "validation_survived": survived}
-            self._save(f"{name}.safetensors", name, weights, 0.0, figures)
+            self._save(f"{name}.safetensors", name, weights, NO_LEAD, figures)
         return weights
 
-    def _save(self, file: str, name: str, weights: Weights, lead: float, figures: dict[str, Any]) -> None:
+    def _save(self, file: str, name: str, weights: Weights, lead: Lead, figures: dict[str, Any]) -> None:
         used = {"distilled": STAGES[:3], "tuned": STAGES[:4], "direct": ("direct",)}[name]
         seconds = {stage: self._course(stage).get("wall_time_s", 0.0) for stage in used}
         training = {
@@ -227,7 +227,7 @@ class Training:
             "recipe": plain(self.recipe),
         }
         tensors = {key: value.cpu().numpy() for key, value in weights.items()}
-        artefact.save(self.folder / file, tensors, lead_s=lead, training=training, figures=figures)
+        artefact.save(self.folder / file, tensors, lead=lead, training=training, figures=figures)
 
     def _choose(self, line: list[str]) -> dict[str, Any]:
         """The better one of the line by its validation score, with lead and figures, as ``foundation``."""
@@ -236,10 +236,10 @@ class Training:
         chosen = min(line, key=lambda name: scores[name])
         weights = {key: torch.from_numpy(value.copy()) for key, value in students[chosen].tensors.items()}
         pilot = NetworkPilot(student.Student(), weights)
-        lead = best_lead(pilot, self.recipe.judged)
+        lead = battery.best_lead(pilot, self.recipe.judged, recipe.VALIDATION_SEED)
         figures = {"chosen": chosen, "validation_scores": scores, "validation": validation(pilot, self.recipe.judged)}
         self._save(FOUNDATION, chosen, weights, lead, figures)
-        return {**figures, "lead_s": lead}
+        return {**figures, "lead_s": lead._asdict()}
 
     def _course(self, stage: str) -> dict[str, Any]:
         """What a stage did, in short; empty if it has not begun."""
@@ -267,17 +267,6 @@ def _locked(path: Path) -> TextIO:
         file.close()
         raise InvalidInput(f"another training runs in {path.parent}") from None
     return file
-
-
-def best_lead(pilot: NetworkPilot, count: int) -> float:
-    """The reference lead of the wrapper with which fast eights are flown most precisely, s."""
-    errors = {}
-    for lead in _LEADS:
-        flight, _ = battery.fly_test(
-            "eight, 5.5 s lap", pilot, count, recipe.VALIDATION_SEED, lead=lead, clipped=True, method="semi_implicit"
-        )
-        errors[lead] = float(flight.rmse.mean())
-    return min(errors, key=lambda lead: errors[lead])
 
 
 def validation(pilot: NetworkPilot, count: int) -> dict[str, dict[str, float]]:
