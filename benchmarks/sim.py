@@ -25,6 +25,7 @@ from sim.config import SimulationConfig
 from sim.factory import make_vehicle
 
 DT, PHYSICS_HZ = 0.01, 1000.0
+GEOMETRIC = ("--controller", "geometric")
 
 
 def in_process(seed: int, quick: bool) -> list[BenchRow]:
@@ -79,7 +80,7 @@ def lockstep(seed: int, quick: bool) -> list[BenchRow]:
     rows = []
     trajectory = "eight:laps=1" if quick else "eight"
     for backend, target in (("bullet", ">= 2"), ("analytic", None)):
-        summary = fly("--backend", backend, "--trajectory", trajectory, "--seed", str(seed))
+        summary = fly(*GEOMETRIC, "--backend", backend, "--trajectory", trajectory, "--seed", str(seed))
         name = f"{backend} + geometric over ROS, lockstep, two processes"
         rows += [
             BenchRow(name, "real-time factor", summary["real_time_factor"], "x", target),
@@ -93,7 +94,7 @@ def lockstep(seed: int, quick: bool) -> list[BenchRow]:
 def real_time(seed: int, quick: bool) -> list[BenchRow]:
     """Two processes over ROS 2 on the wall clock; the period is that of the controller's own calls."""
     trajectory = "eight:laps=1" if quick else "eight"
-    summary = fly("--realtime", "--trajectory", trajectory, "--seed", str(seed))
+    summary = fly(*GEOMETRIC, "--realtime", "--trajectory", trajectory, "--seed", str(seed))
     name = "bullet + geometric over ROS, real time, 100 Hz"
     return [
         BenchRow(name, "period p50", 1e3 * summary["loop_period_p50_s"], "ms"),
@@ -118,10 +119,11 @@ CONDITIONS = (
 
 
 def tracking(seed: int, quick: bool) -> list[BenchRow]:
-    """Errors on the eight in PyBullet under one change at a time from the default: simulated time, not speed."""
+    """Errors on the eight in PyBullet under one change at a time from the geometric controller's plain flight."""
     rows = []
     for changes in CONDITIONS:
-        summary = fly("--no-ros", "--backend", "bullet", "--seed", str(seed), *changes)
+        flown = changes if "--controller" in changes else (*GEOMETRIC, *changes)
+        summary = fly("--no-ros", "--backend", "bullet", "--seed", str(seed), *flown)
         name = f"eight, {' '.join(changes) or 'defaults'}"
         rows += [
             BenchRow(name, "RMSE", summary["position_rmse_m"], "m", None if changes else "<= 0.10"),

@@ -56,13 +56,13 @@ def _quiet() -> Iterator[None]:
         os.close(null)
 
 
-def import_pybullet() -> ModuleType:
-    """pybullet without its banner. Raises MissingDependency."""
+def import_pybullet(instead: str = "the analytic simulator needs none") -> ModuleType:
+    """pybullet without its banner. Raises MissingDependency, which says what goes without it."""
     try:
         with _quiet():
             import pybullet
     except ImportError:
-        note = "PyBullet has wheels up to Python 3.11; the analytic simulator needs none"
+        note = f"PyBullet has wheels up to Python 3.11; {instead}"
         raise MissingDependency("pybullet", "sim", note=note) from None
     return pybullet
 

@@ -262,8 +262,9 @@ def _quiet(cf: Any) -> None:
 
 def _import_cflib(uri: str) -> Any:
     try:
-        import cflib.crtp
-        from cflib.crazyflie import Crazyflie
+        with warnings.catch_warnings():  # cflib turns everybody's deprecation warnings on
+            import cflib.crtp
+            from cflib.crazyflie import Crazyflie
     except ImportError as error:
         raise MissingDependency(error.name or "cflib", "hardware") from None
     logging.getLogger("cflib").addHandler(logging.NullHandler())  # what matters is raised or counted here

@@ -55,6 +55,17 @@ def test_a_port_where_nobody_listens(connect: Callable) -> None:
     assert f"udp://127.0.0.1:{port}" in line_of(error)
 
 
+def test_a_link_that_is_taken(connect: Callable) -> None:
+    with served() as one:
+        first = connect(one.uri)
+        with pytest.raises(LinkError) as error:
+            connect(one.uri)
+        assert f"{one.uri} is taken" in line_of(error)
+        assert first.wait_for_state(2.0) and first.state().valid
+        first.close()
+        connect(one.uri)
+
+
 def test_somebody_who_does_not_answer(connect: Callable) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
         silent.bind(("127.0.0.1", 0))

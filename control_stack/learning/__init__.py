@@ -1,0 +1,1 @@
+"""Learned dynamics: data, models that are fitted to it, and how they are stored."""

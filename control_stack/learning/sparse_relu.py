@@ -1,0 +1,251 @@
+"""A ReLU model of dynamics that is thin enough to plan through: what is trained elsewhere, run here in NumPy.
+
+    x+ = x + f(x, u),   h_0 = [x, u],   h_k = gate_k(sum_{j<k} W_kj h_j + b_k),   f = sum_j W_j h_j + b
+
+A layer may read every layer before it. A net as it is trained reads the one before only; one whose linear units were
+folded away (``collapsed``) needs the rest. Scaling of states and inputs is inside the weights: all is in the units
+of the spec.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from control_stack.artefacts import tensors as artefact
+from control_stack.artefacts.runs import plain
+from control_stack.bounds import Affine, Concat, Input, Network, Node, Relu, Slice, Sum
+from control_stack.bounds.network import GATES
+from control_stack.errors import InvalidInput
+from control_stack.learning.spec import spec_from_card
+from control_stack.protocols import DynamicsSpec
+from control_stack.types import Array
+
+FORMAT = "control-stack sparse ReLU dynamics, 1"
+_WHAT = "sparse ReLU dynamics"
+
+
+@dataclass(frozen=True)
+class GatedLayer:
+    """n units.
+
+    Attributes:
+        weights: (n, size of layer j) by j; 0 is [x, u]. Layers that are not read are left out.
+        bias: (n,).
+        gates: Of each unit: relu, identity or zero.
+    """
+
+    weights: Mapping[int, Array]
+    bias: Array
+    gates: tuple[str, ...]
+
+    def count(self, gate: str) -> int:
+        """Units with this gate."""
+        return self.gates.count(gate)
+
+
+@dataclass(frozen=True)
+class SparseReLUDynamics:
+    """The model (``protocols.Dynamics``).
+
+    Attributes:
+        spec: Layout and step; there are no parameters.
+        layers: Hidden layers, then the output: all its gates are identity.
+        card: What is known of its training; empty for one made by hand.
+
+    Raises:
+        InvalidInput: Shapes do not fit, a weight is not finite, or a gate is unknown.
+    """
+
+    spec: DynamicsSpec
+    layers: tuple[GatedLayer, ...]
+    card: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.spec.parameters:
+            object.__setattr__(self, "spec", replace(self.spec, parameters=(), defaults=np.zeros(0)))
+        sizes = [self.nx + len(self.spec.inputs)]
+        for k, layer in enumerate(self.layers, 1):
+            n = len(layer.bias)
+            if n == 0 or layer.bias.shape != (n,) or len(layer.gates) != n or not set(layer.gates) <= set(GATES):
+                raise InvalidInput(f"layer {k}: {n} biases and {len(layer.gates)} gates of {', '.join(GATES)}")
+            for j, weight in layer.weights.items():
+                if not 0 <= j < k or weight.shape != (n, sizes[j]):
+                    raise InvalidInput(f"layer {k}: weight {weight.shape} of layer {j} does not fit")
+            if not all(np.isfinite(value).all() for value in (layer.bias, *layer.weights.values())):
+                raise InvalidInput(f"layer {k}: weights are not finite")
+            sizes.append(n)
+        if not self.layers or sizes[-1] != self.nx or self.layers[-1].count("identity") != self.nx:
+            raise InvalidInput(f"the last layer needs {self.nx} outputs with the gate identity")
+        object.__setattr__(self, "_run", tuple(_prepared(layer) for layer in self.layers))
+
+    @property
+    def nx(self) -> int:
+        """States."""
+        return len(self.spec.state)
+
+    @property
+    def relus(self) -> int:
+        """Hidden units that cost a planner a binary for each step."""
+        return self.count("relu")
+
+    def count(self, gate: str) -> int:
+        """Hidden units with this gate."""
+        return sum(layer.count(gate) for layer in self.layers[:-1])
+
+    def step(self, x: Any, u: Any, p: Any = None) -> Array:
+        """x+ (..., nx) of x (..., nx) and u (..., nu); p is None or empty."""
+        if p is not None and np.size(p):
+            raise InvalidInput(f"sparse ReLU dynamics have no parameters, got {np.size(p)}")
+        x, u = np.asarray(x, dtype=float), np.asarray(u, dtype=float)
+        if x.shape[-1:] != (self.nx,) or u.shape[-1:] != (len(self.spec.inputs),):
+            raise InvalidInput(f"x {x.shape} and u {u.shape} do not end in {self.nx} and {len(self.spec.inputs)}")
+        batch = np.broadcast_shapes(x.shape[:-1], u.shape[:-1])
+        h = [np.concatenate([np.broadcast_to(x, (*batch, self.nx)), np.broadcast_to(u, (*batch, u.shape[-1]))], -1)]
+        for weights, bias, floor in self._run:  # type: ignore[attr-defined]
+            z = bias
+            for j, transposed in weights:
+                z = z + h[j] @ transposed
+            h.append(np.maximum(z, floor))
+        return x + h[-1]
+
+    def rollout(self, x0: Any, us: Any, p: Any = None) -> Array:
+        """(..., nx), (..., T, nu) -> (..., T + 1, nx), x0 first."""
+        us = np.asarray(us, dtype=float)
+        x = np.asarray(x0, dtype=float)
+        x = np.broadcast_to(x, (*np.broadcast_shapes(x.shape[:-1], us.shape[:-2]), x.shape[-1]))
+        states = [x]
+        for t in range(us.shape[-2]):
+            states.append(self.step(states[-1], us[..., t, :], p))
+        return np.stack(states, -2)
+
+    def collapsed(self) -> SparseReLUDynamics:
+        """The same function with ReLUs only: zeros dropped, linear units multiplied into what reads them."""
+        kept: list[GatedLayer] = []
+        n_in = self.nx + len(self.spec.inputs)
+        # What each layer puts out, as matrices over [x, u] and the kept layers, and a constant.
+        outputs: list[tuple[dict[int, Array], Array]] = [({0: np.eye(n_in)}, np.zeros(n_in))]
+        for layer in self.layers:
+            z: dict[int, Array] = {}
+            bias = layer.bias
+            for i, weight in layer.weights.items():
+                for j, matrix in outputs[i][0].items():
+                    z[j] = z.get(j, 0.0) + weight @ matrix
+                bias = bias + weight @ outputs[i][1]
+            if layer is self.layers[-1]:
+                kept.append(GatedLayer(_nonzero(z, bias, n_in), bias, layer.gates))
+                break
+            linear = np.array([gate == "identity" for gate in layer.gates])
+            relu = np.flatnonzero([gate == "relu" for gate in layer.gates])
+            put = {j: matrix * linear[:, None] for j, matrix in z.items()} if linear.any() else {}
+            if len(relu):
+                rows = {j: matrix[relu] for j, matrix in z.items()}
+                kept.append(GatedLayer(_nonzero(rows, bias[relu], n_in), bias[relu], ("relu",) * len(relu)))
+                put[len(kept)] = np.eye(len(layer.gates))[:, relu]
+            outputs.append((put, bias * linear))
+        return replace(self, layers=tuple(kept))
+
+    def to_network(self) -> Network:
+        """[x, u] -> x+ for ``control_stack.bounds`` and the mixed-integer planner."""
+        nodes: list[Node] = [Input(self.nx + len(self.spec.inputs))]
+        for layer in self.layers:
+            sources = sorted(layer.weights)
+            read = nodes[sources[0]] if len(sources) == 1 else Concat(*(nodes[j] for j in sources))
+            affine = Affine(read, np.hstack([layer.weights[j] for j in sources]), layer.bias)
+            nodes.append(affine if layer is self.layers[-1] else Relu(affine, layer.gates))
+        return Network(Sum(Slice(nodes[0], 0, self.nx), nodes[-1]))
+
+    def to_casadi(self) -> Any:
+        """casadi.Function f(x, u, p) -> x+; p is empty."""
+        from control_stack.learning.symbolic import step_function
+
+        return step_function(self.to_network(), self.nx, len(self.spec.inputs))
+
+    def save(self, path: str | Path, *, training: Mapping[str, Any], figures: Mapping[str, Any]) -> SparseReLUDynamics:
+        """Writes ``path`` (.safetensors) and its card; the model with that card.
+
+        Args:
+            path: Of the weights.
+            training: command, seed, git_revision, wall_time_s, hardware, and what else there is to tell.
+            figures: What was measured with these weights.
+        """
+        artefact.check_training(path, training)
+        card = {**self._contract(), "training": plain(training), "figures": plain(figures)}
+        stored: dict[str, Any] = {}
+        for k, layer in enumerate(self.layers, 1):
+            stored |= {f"layer.{k}.weight.{j}": weight for j, weight in layer.weights.items()}
+            stored[f"layer.{k}.bias"] = layer.bias
+            stored[f"layer.{k}.gates"] = np.array([GATES.index(gate) for gate in layer.gates], dtype=np.uint8)
+        return replace(self, card=artefact.write(path, stored, card, _WHAT))
+
+    @classmethod
+    def load(cls, path: str | Path) -> SparseReLUDynamics:
+        """Reads a model and its card.
+
+        Raises:
+            InvalidInput: A file is missing, damaged or not what its card says.
+        """
+        file = artefact.weights_path(path, _WHAT)
+        stored, sha256 = artefact.read_tensors(file, _WHAT)
+        card = artefact.read_card(file)
+        place = file.with_suffix(".json")
+        if card.get("format") != FORMAT:
+            raise InvalidInput(f"{place}: format is {card.get('format')!r}, this code runs {FORMAT!r}")
+        try:
+            spec = spec_from_card(card["spec"])
+        except (InvalidInput, KeyError, TypeError, ValueError) as error:
+            raise InvalidInput(f"{place}: {error}") from None
+        try:
+            model = cls(spec, _layers(stored), card)
+        except (InvalidInput, KeyError, ValueError, IndexError) as error:
+            raise InvalidInput(f"{file}: {error}") from None
+        for key, expected in model._contract().items():
+            if card.get(key) != expected:
+                raise InvalidInput(f"{place}: {key} is not that of the weights in {file.name}")
+        artefact.check_signature(file, card, sha256)
+        return model
+
+    def _contract(self) -> dict[str, Any]:
+        """The part of a card that the run time relies on."""
+        layers = [
+            {"reads": {str(j): list(layer.weights[j].shape) for j in sorted(layer.weights)}}
+            | {gate: layer.count(gate) for gate in GATES}
+            for layer in self.layers
+        ]
+        return {"format": FORMAT, "step": "x + f(x, u)", "architecture": {"layers": layers}, "spec": plain(self.spec)}
+
+
+def _prepared(layer: GatedLayer) -> tuple[list[tuple[int, Array]], Array, Array]:
+    """Transposed weights, bias and floor: max(z, 0) is a ReLU, max(z, -inf) passes, a zero has no weights left."""
+    alive = np.array([gate != "zero" for gate in layer.gates])
+    floor = np.array([-np.inf if gate == "identity" else 0.0 for gate in layer.gates])
+    weights = [(j, np.ascontiguousarray((layer.weights[j] * alive[:, None]).T)) for j in sorted(layer.weights)]
+    return weights, layer.bias * alive, floor
+
+
+def _nonzero(weights: Mapping[int, Array], bias: Array, n_in: int) -> dict[int, Array]:
+    """Without the layers that are not really read; a constant reads [x, u] with zeros."""
+    read = {j: weight for j, weight in weights.items() if weight.any()}
+    return read or {0: np.zeros((len(bias), n_in))}
+
+
+def _layers(stored: Mapping[str, Array]) -> tuple[GatedLayer, ...]:
+    count = sum(name.endswith(".bias") for name in stored)
+    layers = []
+    used = set()
+    for k in range(1, count + 1):
+        prefix = f"layer.{k}.weight."
+        names = {int(name[len(prefix) :]): name for name in stored if name.startswith(prefix)}
+        numbers = stored[f"layer.{k}.gates"]
+        if numbers.dtype != np.uint8 or any(value.dtype != np.float64 for value in map(stored.get, names.values())):
+            raise InvalidInput(f"layer {k}: weights are float64 and gates uint8")
+        gates = tuple(GATES[number] for number in numbers)
+        layers.append(GatedLayer({j: stored[name] for j, name in names.items()}, stored[f"layer.{k}.bias"], gates))
+        used |= {*names.values(), f"layer.{k}.bias", f"layer.{k}.gates"}
+    if set(stored) != used:
+        raise InvalidInput(f"unknown tensor '{sorted(set(stored) - used)[0]}'")
+    return tuple(layers)
