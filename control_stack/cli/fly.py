@@ -27,7 +27,7 @@ from control_stack.types import CommandLevel, QuadrotorState, Reference
 _NAMESPACE = re.compile(r"([A-Za-z_]\w*(/[A-Za-z_]\w*)*)?", re.ASCII)
 _LONGEST_FLIGHT = 3600.0  # s of the vehicle's time; every sample of it is held in memory
 _EPILOG = """examples:
-  control-stack fly                                figure-eight, PyBullet, geometric controller, over ROS 2
+  control-stack fly                                figure-eight, PyBullet, the foundation policy, over ROS 2
   control-stack fly --backend analytic --no-ros    the same in one process, with the analytic simulator
   control-stack fly --trajectory eight:lap=10,laps=2 --wind 1,0,0+dryden:light
   control-stack fly --trajectory path.csv --vehicle my_quad.yaml
@@ -50,9 +50,9 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     add = parser.add_argument
     add(
         "--controller",
-        default="geometric",
         metavar="NAME|FILE.py:CLASS",
-        help="geometric, lqr, foundation[:FILE.safetensors], or your own (default geometric)",
+        help="foundation[:FILE.safetensors], geometric, lqr, or your own (default: foundation where rotor speeds are "
+        "taken and the vehicle is one it can fly, else geometric)",
     )
     add(
         "--also",
@@ -185,6 +185,7 @@ def resolve(options: argparse.Namespace) -> tuple[FlyConfig, QuadrotorParameters
         raise InvalidInput(f"--level {options.level}: the link of {options.backend} takes only {', '.join(levels)}")
     if options.level:
         levels = (options.level,)
+    options.controller = options.controller or _default_controller(parameters, levels)
     controllers = tuple(dict.fromkeys([options.controller, *options.also]))
     for name in dict.fromkeys([*controllers, *options.fallback]):
         # What it lacks (a common level, its weights, an airframe it can fly) is said before anything starts.
@@ -231,6 +232,19 @@ def resolve(options: argparse.Namespace) -> tuple[FlyConfig, QuadrotorParameters
     )
     plan(config, parameters, None)
     return config, parameters
+
+
+def _default_controller(parameters: QuadrotorParameters, levels: tuple[str, ...]) -> str:
+    from controllers.loader import build_controller
+
+    if CommandLevel.ROTORS.value not in levels:
+        return "geometric"
+    try:
+        build_controller("foundation", parameters, [CommandLevel.ROTORS])
+    except InvalidInput as error:
+        print(f"flying the geometric controller: {error}", file=sys.stderr)
+        return "geometric"
+    return "foundation"
 
 
 def _check_hardware(options: argparse.Namespace) -> None:
