@@ -30,7 +30,7 @@ _WHAT = "a gated net's weights"
 _SCALES = ("center", "scale", "change_center", "change_scale")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Scaling:
     """xi = ([x, u] - center) / scale, x+ = x + change_center + change_scale f(xi).
 
@@ -44,7 +44,7 @@ class Scaling:
     change_scale: Array
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class GatedChain:
     """Weights and gates of one net.
 

@@ -29,7 +29,7 @@ FORMAT = "control-stack sparse ReLU dynamics, 1"
 _WHAT = "sparse ReLU dynamics"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class GatedLayer:
     """n units.
 
@@ -48,7 +48,7 @@ class GatedLayer:
         return self.gates.count(gate)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class SparseReLUDynamics:
     """The model (``protocols.Dynamics``).
 
@@ -192,6 +192,7 @@ class SparseReLUDynamics:
         file = artefact.weights_path(path, _WHAT)
         stored, sha256 = artefact.read_tensors(file, _WHAT)
         card = artefact.read_card(file)
+        artefact.check_signature(file, card, sha256)
         place = file.with_suffix(".json")
         if card.get("format") != FORMAT:
             raise InvalidInput(f"{place}: format is {card.get('format')!r}, this code runs {FORMAT!r}")
@@ -206,7 +207,6 @@ class SparseReLUDynamics:
         for key, expected in model._contract().items():
             if card.get(key) != expected:
                 raise InvalidInput(f"{place}: {key} is not that of the weights in {file.name}")
-        artefact.check_signature(file, card, sha256)
         return model
 
     def _contract(self) -> dict[str, Any]:
@@ -241,7 +241,7 @@ def _layers(stored: Mapping[str, Array]) -> tuple[GatedLayer, ...]:
         prefix = f"layer.{k}.weight."
         names = {int(name[len(prefix) :]): name for name in stored if name.startswith(prefix)}
         numbers = stored[f"layer.{k}.gates"]
-        if numbers.dtype != np.uint8 or any(value.dtype != np.float64 for value in map(stored.get, names.values())):
+        if numbers.dtype != np.uint8 or any(stored[n].dtype != np.float64 for n in names.values()):
             raise InvalidInput(f"layer {k}: weights are float64 and gates uint8")
         gates = tuple(GATES[number] for number in numbers)
         layers.append(GatedLayer({j: stored[name] for j, name in names.items()}, stored[f"layer.{k}.bias"], gates))

@@ -44,7 +44,17 @@ def test_commands_are_ones_that_the_program_knows(path: Path) -> None:
     """All options exist and have usable values; files in examples are the reader's own."""
     parser = build_parser()
     for command in _COMMAND.findall(path.read_text(encoding="utf-8")):
-        if command.split()[1] not in ("fly", "sim", "collect", "train", "airframes", "export", "bench", "doctor"):
+        if command.split()[1] not in (
+            "fly",
+            "sim",
+            "collect",
+            "fit",
+            "train",
+            "airframes",
+            "export",
+            "bench",
+            "doctor",
+        ):
             continue
         options = parser.parse_args(shlex.split(command, comments=True)[1:])
         if options.command != "fly":

@@ -56,6 +56,19 @@ def pieces_data(episodes: int = 300, steps: int = 10, seed: int = 0) -> Dataset:
     return dataset(out, spec)
 
 
+def objects_spec(n: int) -> DynamicsSpec:
+    """A pusher, and discs relative to it."""
+    states = ("pusher.x [m]", "pusher.y [m]", *(f"disc_{k}.{axis} - pusher [m]" for k in range(n) for axis in "xy"))
+    return DynamicsSpec(states, ("vx [m/s]", "vy [m/s]"), (), np.zeros(0), 0.1)
+
+
+def objects_data(n: int = 3, seed: int = 0) -> Dataset:
+    """Random walks of some discs, of no dynamics at all."""
+    random = np.random.default_rng(seed)
+    episodes = [(random.normal(0.3, 1.0, (6, 2 + 2 * n)).cumsum(0), random.normal(0.1, 2.0, (5, 2))) for _ in range(30)]
+    return dataset(episodes, objects_spec(n))
+
+
 def saved(data: Dataset, folder: Path) -> Path:
     """As a file, with a card."""
     return data.save(folder / "data.safetensors", {"task": "toy"})

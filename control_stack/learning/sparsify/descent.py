@@ -32,7 +32,7 @@ class Course:
     horizon: int
     batch: int = 256
     rate: float = 1e-3
-    noise: float = 0.05
+    noise: float = 0.02
 
 
 def rollout_loss(net: Net, gating: Gating, x: Tensor, u: Tensor, noise: Tensor | None = None) -> Tensor:

@@ -7,6 +7,7 @@ Jang, Gu, Poole, 2017. The draw is made anew for each update and each of several
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -23,14 +24,12 @@ class GateSettings:
 
     Attributes:
         temperature: tau.
-        start: Probabilities of relu, identity and zero at first.
         rate: Of Adam on the logits.
         draws: Parts of a batch with gates of their own.
     """
 
     temperature: float = 0.5
-    start: tuple[float, float, float] = (1 / 3, 1 / 3, 1 / 3)
-    rate: float = 2e-2
+    rate: float = 5e-2
     draws: int = 16
 
 
@@ -39,7 +38,7 @@ class DrawnGates:
 
     Not quite as published: an identity passes the best affine fit of its ReLU and a zero the mean (``affine_fit`` of
     the batch), which folds into the weights all the same; and instead of a fixed price of a ReLU one shift of all
-    logits keeps the expected number of ReLUs at a target, which falls to the budget.
+    logits of ReLUs keeps their expected number at a target, which falls to the budget.
     """
 
     def __init__(self, net: Net, settings: GateSettings, budget: int, updates: int, generator: torch.Generator):
@@ -47,8 +46,7 @@ class DrawnGates:
         self._budget, self._updates, self._first = budget, updates, net.count(RELU)
         self._copies = net.copies
         self._relu = [gates == RELU for gates in net.gates]
-        start = torch.log(torch.tensor(settings.start))
-        self.logits = [start.expand(len(gates), 3).clone() for gates in net.gates]
+        self.logits = [torch.full((len(gates), 3), math.log(1.0 / 3.0)) for gates in net.gates]
         self._drawn: list[Tensor] = []
 
     def draw(self, update: int) -> None:
