@@ -22,9 +22,9 @@ _FAILURES = ("hover, random force", "torque/inertia 40-100")
 def draw(report: Mapping[str, Any], path: Path) -> Path:
     """RMSE of survivors, share lost with its interval, and which airframes were lost; bare against bare."""
     details = {name: d for name, d in report.get("details", {}).items() if "ours" in d and "peer" in d}
-    figure = _figure(16.0, 7.0)
+    figure = blank(16.0, 7.0)
     left, middle, right = figure.subplots(1, 3, width_ratios=(1.25, 1.0, 1.0))
-    _style(left, middle, right)
+    tidy(left, middle, right)
     tests = [name for name in details if "after 2 s" not in name]
     _distributions(left, {name: details[name] for name in tests})
     _lost_shares(middle, [row for row in report["rows"] if row["metric"] == "survived"], list(details))
@@ -37,7 +37,7 @@ def draw(report: Mapping[str, Any], path: Path) -> Path:
     return path
 
 
-def _figure(width: float, height: float) -> Any:
+def blank(width: float, height: float) -> Any:
     """Without pyplot: no window, no global list of figures."""
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -49,7 +49,7 @@ def _figure(width: float, height: float) -> Any:
     return figure
 
 
-def _style(*panels: Any) -> None:
+def tidy(*panels: Any) -> None:
     for axes in panels:
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(color="#DDE1E6")
@@ -109,9 +109,9 @@ def draw_insight(report: Mapping[str, Any], path: Path) -> list[Path]:
     if not known and not panels:
         return []
     count = bool(known) + len(panels)
-    figure = _figure(6.5 * count, 4.6)
+    figure = blank(6.5 * count, 4.6)
     places = list(figure.subplots(1, count, squeeze=False)[0])
-    _style(*places)
+    tidy(*places)
     if known:
         _probes(places.pop(0), known)
     for place, (key, label) in zip(places, panels, strict=True):

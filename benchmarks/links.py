@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from benchmarks import link_fleet, link_loop
 from benchmarks.served_links import served
@@ -49,3 +50,11 @@ GROUPS: dict[str, Callable[[int, bool], list[BenchRow]]] = {
     **{f"{kind} eight": partial(eight, kind) for kind in BACKENDS},
     "crazyflie fleet": link_fleet.measure,
 }
+
+
+def finish(report: dict[str, Any], target: Path | None) -> None:
+    """Draws the picture beside the report."""
+    from benchmarks.link_picture import draw
+
+    if target is not None:
+        print(f"picture: {draw(report, target.with_suffix('.png'))}")

@@ -32,6 +32,8 @@ def test_the_example_flies(stack: Stack) -> None:
     started = [subprocess.Popen(c, cwd=ROOT, stdout=subprocess.DEVNULL) for c in (sim, controller)]
     flown_by, phases, places = set(), [], []
     try:
+        # Until both ends have found each other: the example itself may be through in two seconds.
+        stack.until(lambda: bool(stack.client.status("controller")), "the controller's diagnostics")
         pilot = subprocess.Popen(example, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         started.append(pilot)
         while pilot.poll() is None:
