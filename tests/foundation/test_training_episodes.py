@@ -94,8 +94,8 @@ def test_lost_is_far_fast_spinning_or_no_number():
     assert lost(x, reference)[5]
 
 
-def nursery(draw=None, mean_windows=1e9, count=N):
-    return Nursery(draw or Anyone(sensors=True), count, 3, 7, mean_windows)
+def nursery(draw=None, mean_windows=1e9, count=N, repeated=0.0):
+    return Nursery(draw or Anyone(sensors=True), count, 3, 7, mean_windows, repeated=repeated)
 
 
 def test_the_lost_are_replaced_and_the_others_fly_on():
@@ -117,6 +117,26 @@ def test_the_lost_are_replaced_and_the_others_fly_on():
     assert torch.equal(crowd.x[:, ~gone], before.x[:, ~gone])
     assert torch.equal(crowd.fleet.columns[:, ~gone], before.fleet.columns[:, ~gone])
     assert not torch.equal(crowd.fleet.columns[:, gone], before.fleet.columns[:, gone])
+
+
+def test_losses_are_flown_again_from_their_start_until_they_are_forgotten():
+    some = nursery(mean_windows=1.0, repeated=1.0)
+    crowd = some.fresh()
+    lost_ones = torch.arange(N) % 5 == 0
+    start, columns, amplitude = crowd.start, crowd.fleet.columns, crowd.reference.amplitude
+    crowd.x = crowd.x + 0.01
+    crowd.x[0, lost_ones] = 100.0
+    zero, again = torch.zeros(3, N), []
+    for _ in range(40):
+        crowd = some.renew(crowd, zero)
+        again.append((crowd.start == start).all(0))
+        same = again[-1]
+        assert torch.equal(crowd.x[:, same], start[:, same])
+        assert torch.equal(crowd.fleet.columns[:, same], columns[:, same])
+        assert torch.equal(crowd.reference.amplitude[..., same], amplitude[..., same])
+    assert torch.equal(again[0], lost_ones)
+    # A fifth of the repetitions are the last.
+    assert 0.5 * int(lost_ones.sum()) < int(again[2].sum()) < int(lost_ones.sum()) and not again[-1].any()
 
 
 def test_episodes_last_as_many_windows_as_asked_on_average():

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -16,14 +17,17 @@ from control_stack.foundation.airframes import (
     sample_conditions,
 )
 
-# Slow airframes (torque/inertia, rad/s^2) are a seventh of the law and nearly all of its losses: their shares.
-_SLOW = {(38.0, 100.0): 0.25, (100.0, 200.0): 0.15}
+# Slow airframes (torque/inertia, rad/s^2) are a seventh of the law and nearly all of its losses: their shares, and
+# those for a policy that is nearly done.
+Shares = Mapping[tuple[float, float], float]
+SLOW: Shares = {(38.0, 100.0): 0.25, (100.0, 200.0): 0.15}
+SLOWEST: Shares = {(38.0, 75.0): 0.3, (75.0, 150.0): 0.15}
 
 
-def training_airframes(count: int, rng: np.random.Generator) -> Airframes:
+def training_airframes(count: int, rng: np.random.Generator, slow: Shares = SLOW) -> Airframes:
     """RAPTOR's law with edges a little wider than what is tested, and more of the slow airframes."""
     law = replace(LAWS["raptor"], thrust_to_weight=(1.4, 5.0), torque_constant=(0.004, 0.05))
-    sizes = {span: round(share * count) for span, share in _SLOW.items()}
+    sizes = {span: round(share * count) for span, share in slow.items()}
     parts = [sample(replace(law, torque_to_inertia=span), size, rng) for span, size in sizes.items() if size]
     parts.append(sample(law, count - sum(sizes.values()), rng))
     return concatenate(parts)[rng.permutation(count)]
@@ -50,13 +54,14 @@ def training_conditions(airframes: Airframes, rng: np.random.Generator, sensors:
 
 @dataclass(frozen=True)
 class Anyone:
-    """Every episode has a new airframe. ``sensors``: with delays and noise."""
+    """Every episode has a new airframe. ``sensors``: with delays and noise. ``slow``: Shares of slow airframes."""
 
     sensors: bool
+    slow: Shares = field(default_factory=lambda: SLOW)
 
     def __call__(self, count: int, rng: np.random.Generator) -> tuple[Airframes, Conditions]:
         """Draws them."""
-        airframes = training_airframes(count, rng)
+        airframes = training_airframes(count, rng, self.slow)
         return airframes, training_conditions(airframes, rng, self.sensors)
 
 

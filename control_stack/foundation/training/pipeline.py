@@ -12,7 +12,7 @@ from __future__ import annotations
 import fcntl
 import json
 from collections.abc import Callable, Iterable
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -34,6 +34,7 @@ STAGES = ("shared", "teachers", "distil", "tune", "direct")
 _FOLDERS = {"shared": "shared", "teachers": "teachers", "distil": "distilled", "tune": "tuned", "direct": "direct"}
 _FIGURES_SEED = recipe.VALIDATION_SEED + 1  # airframes that no student was chosen on
 FOUNDATION = "foundation.safetensors"
+_COSTS = ("cost", "tuning_cost")  # of a recipe
 
 
 def load_recipe(path: Path | None, **changes: Any) -> Recipe:
@@ -53,10 +54,13 @@ def load_recipe(path: Path | None, **changes: Any) -> Recipe:
         if not isinstance(values, dict):
             raise InvalidInput(f"{path}: a recipe is a mapping of names to values")
     values |= {name: value for name, value in changes.items() if value is not None}
-    cost = values.pop("cost", {})
-    if not isinstance(cost, dict):
-        raise InvalidInput(f"{path}: cost is a mapping of names to values")
-    return Recipe(**_checked(Recipe, values, "recipe value"), cost=Cost(**_checked(Cost, cost, "cost")))
+    costs = {}
+    for name in _COSTS:
+        weights = values.pop(name, {})
+        if not isinstance(weights, dict):
+            raise InvalidInput(f"{path}: {name} is a mapping of names to values")
+        costs[name] = replace(getattr(Recipe(), name), **_checked(Cost, weights, name))
+    return Recipe(**_checked(Recipe, values, "recipe value"), **costs)
 
 
 def _checked(kind: Any, values: dict[str, Any], what: str) -> dict[str, Any]:
@@ -64,7 +68,7 @@ def _checked(kind: Any, values: dict[str, Any], what: str) -> dict[str, Any]:
     out = {}
     for name, value in values.items():
         if name not in defaults:
-            raise UnknownName(what, str(name), [name for name in defaults if name != "cost"])
+            raise UnknownName(what, str(name), [name for name in defaults if name not in _COSTS])
         wanted = type(defaults[name])
         if wanted is float and type(value) is int:
             value = float(value)

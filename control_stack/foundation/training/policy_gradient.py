@@ -27,6 +27,7 @@ from control_stack.foundation.training.simulator import (
     with_noise,
     world_step,
 )
+from control_stack.foundation.training.soap import Soap
 from control_stack.quadrotor.parameters import GRAVITY
 
 Weights = dict[str, Tensor]
@@ -58,7 +59,8 @@ class Settings:
     Attributes:
         vehicles: N, of one worker. window: Steps back-propagated through.
         keep, limit: Of ``objective.tame``, per step.
-        rate: Learning rate of Adam at its peak; half a cosine leads it to a hundredth.
+        rate: Learning rate at its peak; half a cosine leads it to a hundredth.
+        soap: Whether SOAP descends, for a single policy; Adam where not.
         clip: Largest norm of a policy's gradient.
         mean_windows: Mean length of an episode.
     """
@@ -68,6 +70,7 @@ class Settings:
     keep: float = 0.997
     limit: float = 1000.0
     rate: float = 2e-3
+    soap: bool = False
     clip: float = 0.3
     mean_windows: float = 5.0
     cost: Cost = field(default_factory=Cost)
@@ -170,12 +173,13 @@ class Gradient:
 
 
 class Descent:
-    """Adam with a warm-up, half a cosine and a limit on the gradient of each stacked policy."""
+    """Adam or SOAP with a warm-up, half a cosine and a limit on the gradient of each stacked policy."""
 
     def __init__(self, weights: Mapping[str, Tensor], policies: int, settings: Settings):
         self._parameters = list(weights.values())
         self._policies, self._settings = policies, settings
-        self._adam = torch.optim.Adam(self._parameters, lr=settings.rate)
+        kind = Soap if settings.soap else torch.optim.Adam
+        self._optimizer: torch.optim.Optimizer = kind(self._parameters, lr=settings.rate)
         self._updates = 0
 
     def __call__(self, gradients: list[Tensor], progress: float) -> Tensor:
@@ -194,9 +198,9 @@ class Descent:
             parameter.grad = (g * factor).view_as(parameter)
         wave = 0.5 * (1.0 + torch.cos(torch.tensor(torch.pi * min(progress, 1.0))).item())
         rate = self._settings.rate * min(1.0, (self._updates + 1) / 20) * (0.99 * wave + 0.01)
-        for group in self._adam.param_groups:
+        for group in self._optimizer.param_groups:
             group["lr"] = rate
-        self._adam.step()
+        self._optimizer.step()
         self._updates += 1
         return norms
 
@@ -204,7 +208,7 @@ class Descent:
         """What resuming needs, as tensors."""
         state = {"updates": torch.tensor(self._updates)}
         for k, parameter in enumerate(self._parameters):
-            for name, value in self._adam.state.get(parameter, {}).items():
+            for name, value in self._optimizer.state.get(parameter, {}).items():
                 state[f"{k}.{name}"] = value
         return state
 
@@ -215,7 +219,7 @@ class Descent:
             prefix = f"{k}."
             own = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
             if own:
-                # Adam counts its steps on the CPU, wherever the parameters are.
-                self._adam.state[parameter] = {
+                # Steps are counted on the CPU, wherever the parameters are.
+                self._optimizer.state[parameter] = {
                     name: value if name == "step" else value.to(parameter.device) for name, value in own.items()
                 }
