@@ -9,12 +9,16 @@ FLY   := $(VENV)/.fly-$(MODE)
 TEST  := $(VENV)/.test-$(MODE)
 SETUP := pyproject.toml constraints.txt setup.py scripts/setup_venv.sh
 JOBS  ?= 2
-# Tests against the wall clock (tests/conftest.py) run one at a time, after the others. Code 5: ARGS picks none of them.
-RUN   := OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest
-SLOW  := $(if $(FAST), and not slow)
+# Tests against the wall clock (tests/conftest.py) mostly wait, and do so apart from those that use the machine up.
+# Code 5: ARGS picks none of them.
+define run_tests
+@for kind in "not wall_clock" wall_clock; do \
+	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n $(JOBS) -m "$$kind and $(1)" $(ARGS) || [ $$? -eq 5 ] || exit 1; \
+done
+endef
 
 .DEFAULT_GOAL := help
-.PHONY: help setup fly test check bench clean
+.PHONY: help setup fly test slow check bench clean
 
 help: ## this list
 	@echo "make TARGET [ARGS='...'] [PYTHON=python3.11]"
@@ -32,9 +36,11 @@ setup: $(FLY) ## make .venv with what flying needs, and stop there
 fly: $(FLY) ## take off, fly a figure-eight, land; ARGS='--help' lists what else it can do
 	@$(VENV)/bin/control-stack fly $(ARGS)
 
-test: $(TEST) ## run all tests; FAST=1 leaves the slow ones out, ARGS='tests/sim -x' picks, JOBS=0 one at a time
-	@$(RUN) -n $(JOBS) -m "not wall_clock$(SLOW)" $(ARGS) || [ $$? -eq 5 ]
-	@$(RUN) -m "wall_clock$(SLOW)" $(ARGS) || [ $$? -eq 5 ]
+test: $(TEST) ## run the tests but the slow ones; ARGS='tests/sim -x' picks, JOBS=0 runs one at a time
+	$(call run_tests,not slow)
+
+slow: $(TEST) ## run the slow tests: builds, trainings, long flights
+	$(call run_tests,slow)
 
 check: $(TEST) ## ruff and mypy
 	@$(VENV)/bin/ruff check .

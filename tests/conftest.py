@@ -1,4 +1,4 @@
-"""What all tests share: how hypothesis looks for examples, and which tests never run beside one another."""
+"""What all tests share: how hypothesis looks for examples, and which tests run against the wall clock."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ settings.register_profile("repeatable", deadline=None, derandomize=True)
 settings.register_profile("search", deadline=None, max_examples=2000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
 
-# Vehicles' own clients and nodes in processes of their own run against the wall clock: one such test at a time, and
-# once more where a busy machine starved it.
+# Vehicles' own clients and nodes in processes of their own run against the wall clock: apart from tests that use the
+# machine up, and once more where a busy machine starved them.
 _WALL_CLOCK = {"cli", "hardware", "ros"}
 _RERUNS = 2
 
