@@ -20,7 +20,7 @@ from control_stack.cli.report import report
 from control_stack.errors import InvalidInput, MissingDependency
 from control_stack.protocols import Trajectory
 from control_stack.quadrotor.parameters import QuadrotorParameters, load_vehicle, vehicle_names
-from control_stack.safety.fence import parse_fence
+from control_stack.safety.fence import MARGIN, parse_fence
 from control_stack.trajectories import parse_trajectory, sample, with_approach
 from control_stack.types import CommandLevel, QuadrotorState, Reference
 
@@ -271,6 +271,8 @@ def plan(config: FlyConfig, parameters: QuadrotorParameters, state: QuadrotorSta
     speed, acceleration = min(limits.speed, 1.0), min(limits.acceleration, 2.0)
     whole = with_approach(trajectory, Reference(np.array(hover)), speed, acceleration)
     _check_duration(whole, f"{name}, with the way to its start,")
+    if state is not None or config.uri is None:  # where a real vehicle stands is known once it is connected
+        _check_fence(whole, name, config.fence, z)
     return whole
 
 
@@ -295,6 +297,21 @@ def _check_path(trajectory: Trajectory, name: str, ground: float, parameters: Qu
             f"{name} reaches {speeds[fastest]:.4g} m/s {path.times[fastest]:.3g} s after its start; "
             f"{parameters.name} flies at most {limit:g} m/s (max_speed of its vehicle file)"
         )
+
+
+def _check_fence(trajectory: Trajectory, name: str, text: str, ground: float) -> None:
+    """Refuses what would be stopped at the fence."""
+    fence = parse_fence(text)
+    if fence is None:
+        return
+    path = sample(trajectory)
+    for t, place in zip(path.times, path.positions, strict=True):
+        if not fence.contains(place, ground, MARGIN):
+            x, y, z = place.tolist()
+            raise InvalidInput(
+                f"{name} leaves the fence {text}: it comes to {x:.3g}, {y:.3g}, {z:.3g} m {t:.3g} s after take-off, "
+                f"and vehicles stay {MARGIN:g} m inside"
+            )
 
 
 def _backend(wanted: str | None) -> str:

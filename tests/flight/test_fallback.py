@@ -149,10 +149,33 @@ def test_fly_stays_inside_its_fence(tmp_path: Any, monkeypatch: pytest.MonkeyPat
     from control_stack.cli import main
 
     monkeypatch.chdir(tmp_path)
-    asked = ["fly", "--backend", "analytic", "--no-ros", "--out", "run"]
-    assert main([*asked, "--fence=-0.3,-1,0.3,1,2"]) == 1  # the eight is 1 m long
+    (tmp_path / "astray.py").write_text(
+        "from dataclasses import replace\n"
+        "from controllers.geometric import GeometricController\n"
+        "class Astray(GeometricController):\n"
+        "    def __call__(self, t, state, reference):\n"
+        "        return super().__call__(t, state, replace(reference, position_w=reference.position_w + [0.4, 0, 0]))\n"
+    )
+    asked = ["fly", "--backend", "analytic", "--no-ros", "--trajectory", "hover:duration=5", "--out", "run"]
+    assert main([*asked, "--controller", "astray.py:Astray", "--fence=-0.3,-1,0.3,1,2"]) == 1
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     told = [event["name"] for event in summary["events"]]
     assert told[-3:] == ["fence", "landing", "landed"] and summary["landed_upright"]
-    assert main([*asked[:-1], "bad", "--fence", "1,2"]) == 2
-    assert not (tmp_path / "bad").exists()
+
+
+@pytest.mark.parametrize(
+    ("fence", "told"),
+    [
+        ("--fence=-0.3,-1,0.3,1,2", "leaves the fence -0.3,-1,0.3,1,2"),  # the eight is 1 m long
+        ("--fence=-2,-2,2,2,1.05", "comes to 0, 0, 1.01 m 0 s after"),  # it hovers at 1 m
+        ("--fence=1,2", "a fence is"),
+    ],
+)
+def test_what_would_end_at_the_fence_is_not_begun(
+    fence: str, told: str, tmp_path: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from control_stack.cli import main
+
+    monkeypatch.chdir(tmp_path)
+    assert main(["fly", "--backend", "analytic", "--no-ros", "--out", "bad", fence]) == 2
+    assert told in capsys.readouterr().err and not (tmp_path / "bad").exists()
