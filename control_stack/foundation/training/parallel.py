@@ -27,7 +27,8 @@ from control_stack.foundation.training.policy_gradient import Descent, Settings,
 
 CHECKPOINT_SECONDS = 60.0
 _PATIENCE = 30.0  # s that workers have to save what they did when the run is interrupted
-_GO_ON, _SAVE, _STOP = 0, 1, 2
+_GO_ON, _SAVE, _STOP, _BACK = 0, 1, 2, 3
+_DIVERGED = 2.0  # times the best score: from there no training comes back by itself
 
 # Called with (rank, updates done, mean cost) and, after a judgement, (rank, updates done, ("score", score, survived)).
 Report = Callable[[int, int, Any], None]
@@ -67,7 +68,7 @@ class Plan:
         settings: Of the descent.
         together: Whether all workers train the same weights.
         judge: ``judge(weights)``, called by worker 0 every ``judge_every`` updates and after the last; the weights of
-            the best score are kept. None keeps the last.
+            the best score are kept, and gone back to when a training diverges. None keeps the last.
     """
 
     updates: int
@@ -153,7 +154,7 @@ def work(
         descent(team.mean(gradients), done / plan.updates)
         done += 1
         report(rank, done, float(cost.clamp(max=1e3).mean()))
-        last = done == plan.updates
+        last, diverged = done == plan.updates, False
         if plan.judge is not None and rank == 0 and (last or done % plan.judge_every == 0):
             now = {name: w.detach() for name, w in source.weights.items()}
             judged = plan.judge(now)
@@ -161,9 +162,14 @@ def work(
             if judged.score < best:
                 best = judged.score
                 checkpoints.write(now, folder / "best.safetensors")
+            diverged = judged.score > _DIVERGED * best and not last
         due = last or time.monotonic() - saved > CHECKPOINT_SECONDS
-        action = team.agreed(_STOP if stopping() else _SAVE if due else _GO_ON)
-        if action != _GO_ON:
+        action = team.agreed(_STOP if stopping() else _BACK if diverged else _SAVE if due else _GO_ON)
+        if action == _BACK:
+            for name, w in load_file(folder / "best.safetensors").items():
+                source.weights[name].data.copy_(w)
+            descent = Descent(source.weights, source.policies, plan.settings)
+        elif action != _GO_ON:
             checkpoints.save(folder, rank, source.weights, descent.state(), source.state(), done, best)
             team.agreed(action)  # all files of this update lie there before older ones go
             checkpoints.drop_older(folder, rank, done)

@@ -62,7 +62,7 @@ class Recipe:
     shared: int = 1500
     specialised: int = 1000
     distilled: int = 1500
-    tuned: int = 10000
+    tuned: int = 9000
     direct: int = 15000
     teacher_driven: int = 200
     hidden: int = student.HIDDEN_SIZE
@@ -71,7 +71,7 @@ class Recipe:
     vehicles: int = 1024
     cost: Cost = field(default_factory=Cost)
     tuning_cost: Cost = field(default_factory=lambda: Cost(change=0.3, change_square=1.5))
-    tuning_rate: float = 1.4e-2
+    tuning_rate: float = 6e-3
     repeated: float = 0.15
     compiled: bool = True
     device: str = "cpu"
