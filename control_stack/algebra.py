@@ -42,6 +42,11 @@ def exp(x: Scalar) -> Scalar:
     return math.exp(x) if isinstance(x, (float, int)) else _namespace(x).exp(x)
 
 
+def tanh(x: Scalar) -> Scalar:
+    """Hyperbolic tangent."""
+    return math.tanh(x) if isinstance(x, (float, int)) else _namespace(x).tanh(x)
+
+
 def arctan2(y: Scalar, x: Scalar) -> Scalar:
     """Angle of the point (x, y) in (-pi, pi], rad."""
     return math.atan2(y, x) if isinstance(x, (float, int)) else _namespace(x).arctan2(y, x)

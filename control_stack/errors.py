@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from difflib import get_close_matches
 from pathlib import Path
 
 # What code of the user's own may raise: anything, and sys.exit() must not end a flight without a word.
@@ -24,7 +25,9 @@ class UnknownName(ControlStackError, KeyError):
 
     def __init__(self, kind: str, name: str, known: Iterable[str]):
         self.kind, self.name, self.known = kind, name, tuple(known)
-        super().__init__(f"unknown {kind} '{name}'; expected one of: {', '.join(self.known)}")
+        close = get_close_matches(name, self.known, n=1)
+        hint = f"; did you mean '{close[0]}'?" if close else ""
+        super().__init__(f"unknown {kind} '{name}'; expected one of: {', '.join(self.known)}{hint}")
 
     def __str__(self) -> str:  # KeyError would print the repr of its argument
         return str(self.args[0])

@@ -8,10 +8,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from control_stack.errors import IncompatibleLevels
-from control_stack.types import Array, Command, CommandLevel, QuadrotorState, Reference
+from control_stack.types import (
+    ArmState,
+    Array,
+    Command,
+    CommandLevel,
+    JointCommand,
+    JointReference,
+    QuadrotorState,
+    Reference,
+)
+
+StateT = TypeVar("StateT", covariant=True)
+CommandT = TypeVar("CommandT")
 
 
 @dataclass(frozen=True)
@@ -30,8 +42,8 @@ class VehicleSpec:
 
 
 @runtime_checkable
-class Vehicle(Protocol):
-    """Anything that flies. ``send`` returns what was actually sent (clipped): logs and learners use that."""
+class Robot(Protocol[StateT, CommandT]):
+    """Vehicle or arm. ``send`` returns what was actually sent (clipped): logs and learners use that."""
 
     @property
     def spec(self) -> VehicleSpec:
@@ -40,29 +52,50 @@ class Vehicle(Protocol):
     def connect(self) -> None:
         """Open the link. Raises a ControlStackError that names what was found and what is needed."""
 
-    def state(self) -> QuadrotorState:
+    def state(self) -> StateT:
         """Latest state. Raises NotConnected before connect() and after close()."""
 
     def arm(self) -> None:
-        """Let commands reach the motors; they stay off until the first one. Vehicles connect disarmed."""
+        """Let commands reach the motors; nothing moves until the first one. Robots connect disarmed."""
 
     def disarm(self) -> None:
-        """Motors off (0 rad/s) whatever is sent, and the command in force forgotten."""
+        """Motors off (an arm: brakes on) whatever is sent, and the command in force forgotten."""
 
-    def send(self, command: Command) -> Command:
-        """Apply a command until the next one; returns it as limited by the vehicle.
+    def send(self, command: CommandT) -> CommandT:
+        """Apply a command until the next one; returns it as limited by the robot.
 
-        While disarmed it is checked, not kept, and what was sent is a rotor command of zeros. Raises
+        While disarmed it is checked, not kept, and what was sent is a command of zeros to the motors. Raises
         InputRejected for non-finite values ("nan"), wrong shapes ("shape"), a level that the spec does not list
         ("level") or a quaternion away from unit norm ("quaternion"); the last accepted command then stays in
         force.
         """
 
+    def close(self) -> None:
+        """Stop the motors and release the link. May be called twice."""
+
+
+@runtime_checkable
+class Vehicle(Robot[QuadrotorState, Command], Protocol):
+    """Anything that flies."""
+
     def external_pose(self, position_w: Array, quat_xyzw: Array, stamp: float) -> None:
         """A pose measured from outside (motion capture), for the vehicle's estimator."""
 
-    def close(self) -> None:
-        """Stop the motors and release the link. May be called twice."""
+
+@runtime_checkable
+class Arm(Robot[ArmState, JointCommand], Protocol):
+    """An arm under joint torques; its brakes hold it while it is disarmed and before its first command."""
+
+
+@runtime_checkable
+class SimulatedArm(Arm, Protocol):
+    """An arm whose time is ours."""
+
+    def true_state(self) -> ArmState:
+        """State without noise."""
+
+    def step(self, dt: float) -> None:
+        """Advance by dt seconds, a whole number of physics steps."""
 
 
 @dataclass(frozen=True)
@@ -140,12 +173,14 @@ class Estimator(Protocol):
 
 @dataclass(frozen=True)
 class ControlResult:
-    """How the last control call went: status "ok" or a reason, cost (nan if none), solve time in s."""
+    """How the last control call went: status "ok" or a reason, cost (nan if none), solve time in s, steps of the
+    solver."""
 
     status: str = "ok"
     cost: float = float("nan")
     solve_time: float = 0.0
     plan: Array | None = None
+    iterations: int = 0
 
 
 @dataclass(frozen=True)
@@ -196,6 +231,18 @@ class Trajectory(Protocol):
 
     def __call__(self, t: float) -> Reference:
         """The reference t seconds after the start."""
+
+
+@runtime_checkable
+class JointTrajectory(Protocol):
+    """A reference of joints over time, from 0 to ``duration``; held at its ends outside."""
+
+    @property
+    def duration(self) -> float:
+        """s."""
+
+    def __call__(self, t: float | Array) -> JointReference:
+        """The reference t (...) seconds after the start, fields (..., n)."""
 
 
 def choose_level(

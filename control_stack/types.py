@@ -3,6 +3,7 @@ components. Frames are in the names: ``_w`` world ENU, ``_b`` body FLU; quaterni
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import ClassVar
@@ -112,12 +113,56 @@ Command = RotorCommand | RatesThrustCommand | AttitudeThrustCommand | VelocityCo
 
 
 @dataclass(frozen=True)
+class ArmState:
+    """What is known of an arm of n joints at one instant, in the order of the arm's file.
+
+    Attributes:
+        position: (..., n) joint angles, rad.
+        velocity: (..., n) rad/s.
+        effort: (..., n) torque that the motors put on the joints before friction, N m; None where not measured.
+        stamp: Time of validity on the arm's clock, s.
+        valid: False while there is nothing trustworthy to say.
+    """
+
+    position: Array
+    velocity: Array
+    effort: Array | None = None
+    stamp: float = 0.0
+    valid: bool = True
+
+    def is_finite(self) -> bool:
+        """Whether what was measured holds no NaN and no infinity."""
+        parts = [part for part in (self.position, self.velocity, self.effort) if part is not None]
+        return all(bool(np.isfinite(part).all()) for part in parts)
+
+
+@dataclass(frozen=True)
+class JointCommand:
+    """effort: (..., n) joint torques, N m, in the order of the arm's file."""
+
+    level: ClassVar[CommandLevel] = CommandLevel.JOINTS
+    effort: Array
+    stamp: float = 0.0
+
+
+@dataclass(frozen=True)
+class JointReference:
+    """Where an arm should be. position, velocity, acceleration: (..., n) rad, rad/s, rad/s^2."""
+
+    position: Array
+    velocity: Array
+    acceleration: Array
+
+
+@dataclass(frozen=True)
 class Reference:
     """Where a quadrotor should be: the flat outputs and their derivatives at one instant.
 
     Attributes:
         position_w, velocity_w, acceleration_w, jerk_w: (..., 3) m, m/s, m/s^2, m/s^3.
         yaw, yaw_rate: rad, rad/s.
+        ahead: The reference a given number of seconds later, where that is known: what a predictive controller
+            tracks.
     """
 
     position_w: Array
@@ -126,3 +171,4 @@ class Reference:
     jerk_w: Array = field(default_factory=lambda: _zeros(3))
     yaw: float | Array = 0.0
     yaw_rate: float | Array = 0.0
+    ahead: Callable[[float], Reference] | None = field(default=None, repr=False, compare=False)

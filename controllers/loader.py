@@ -21,6 +21,7 @@ BUILT_IN = {
     "foundation": "controllers.foundation:FoundationController",
     "geometric": "controllers.geometric:GeometricController",
     "lqr": "controllers.lqr:LqrController",
+    "nmpc": "controllers.nmpc.quadrotor:NmpcController",
 }
 _INTERFACE = ("levels", "spec", "reset")
 

@@ -1,6 +1,6 @@
 """Flies the emulated Crazyflie with cflib alone, the vendor's client library, as its own examples do.
 
-    control-stack sim serve --as crazyflie &
+    control-stack sim serve --as crazyflie        # in another terminal
     python examples/crazyflie_cflib.py            # or: python examples/crazyflie_cflib.py tcp://127.0.0.1:19850
 
 Arms, takes off, flies a square on the on-board planner, then steps with the motion commander, and lands; prints where
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 import sys
+import tempfile
 import time
 
 import cflib.crtp
@@ -46,7 +47,8 @@ def report(what: str, scf: SyncCrazyflie, goal: tuple[float, float, float], with
 def main(uri: str = "udp://127.0.0.1:19850") -> int:
     """Returns the exit code."""
     cflib.crtp.init_drivers()
-    with SyncCrazyflie(uri, cf=Crazyflie()) as scf:
+    # Without a folder for the tables of contents cflib warns, and loads them anew every time.
+    with SyncCrazyflie(uri, cf=Crazyflie(rw_cache=tempfile.gettempdir())) as scf:
         scf.cf.supervisor.send_arming_request(True)
         x, y, _ = where(scf)
         steps = []

@@ -7,6 +7,7 @@ It needs a vehicle and a controller that run; in two other terminals:
 """
 
 import os
+import signal
 import time
 
 import rclpy
@@ -16,6 +17,7 @@ from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
 from rcl_interfaces.srv import SetParameters
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, qos_profile_sensor_data
+from rclpy.signals import SignalHandlerOptions
 from std_msgs.msg import String
 from std_srvs.srv import SetBool, Trigger
 
@@ -91,23 +93,32 @@ class Pilot(Node):
         v = self.odom.twist.twist.linear
         return (v.x**2 + v.y**2 + v.z**2) ** 0.5
 
+    def down(self):
+        """Lands, unless it is on the ground already, and waits until it has."""
+        if self.phase not in ("takeoff", "flying", "hold", "landing"):
+            return
+        self.request("land")
+        self.until(lambda: self.phase in ("disarmed", "emergency"), "the landing")
+        print("landed" if self.phase == "disarmed" else "down, motors cut")
+
 
 def main():
-    """Arms, takes off, flies to two places with two controllers, lands."""
+    """Arms, takes off, flies to two places with two controllers, lands; lands first when anything is refused."""
     os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")  # as the nodes do
-    rclpy.init()
+    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)  # rclpy's own would end all talk at Ctrl-C: no landing
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     pilot = Pilot()
     pilot.until(lambda: pilot.odom is not None, "odometry: do both nodes run?")
     pilot.request("arm", SetBool, data=True)
-    pilot.request("takeoff")
-    pilot.until(lambda: pilot.phase == "flying", "the end of the take-off")
-    pilot.go_to(0.5, 0.3, 1.2)
-    pilot.use("lqr")
-    pilot.go_to(0.0, 0.0, 1.0)
-    pilot.use("geometric")
-    pilot.request("land")
-    pilot.until(lambda: pilot.phase == "disarmed", "the landing")
-    print("landed")
+    try:
+        pilot.request("takeoff")
+        pilot.until(lambda: pilot.phase == "flying", "the end of the take-off")
+        pilot.go_to(0.5, 0.3, 1.2)
+        pilot.use("lqr")
+        pilot.go_to(0.0, 0.0, 1.0)
+        pilot.use("geometric")
+    finally:  # also after Ctrl-C, or when the controller that is asked for was not built
+        pilot.down()
     pilot.destroy_node()
     rclpy.shutdown()
 

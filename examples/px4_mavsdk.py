@@ -1,7 +1,7 @@
 """Flies the emulated PX4 with MAVSDK-Python, a client that this project did not write.
 
-    pip install mavsdk                            # 4.x; not a dependency of this package
-    control-stack sim serve --as px4 &
+    pip install -e '.[clients]'                   # in the clone; brings MAVSDK and MAVProxy
+    control-stack sim serve --as px4              # in another terminal
     python examples/px4_mavsdk.py                 # or: python examples/px4_mavsdk.py udpin://127.0.0.1:14541
 
 Takes off, flies to a point in offboard mode, leaves it, lands; prints what MAVSDK saw and exits with 0 if all of it
@@ -13,11 +13,14 @@ from __future__ import annotations
 import sys
 import time
 
-from mavsdk import ComponentType, Configuration, Mavsdk
-from mavsdk.plugins.action import Action
-from mavsdk.plugins.offboard import Offboard
-from mavsdk.plugins.offboard.offboard import PositionNedYaw
-from mavsdk.plugins.telemetry import Telemetry
+try:
+    from mavsdk import ComponentType, Configuration, Mavsdk
+    from mavsdk.plugins.action import Action
+    from mavsdk.plugins.offboard import Offboard
+    from mavsdk.plugins.offboard.offboard import PositionNedYaw
+    from mavsdk.plugins.telemetry import Telemetry
+except ImportError as error:
+    raise SystemExit(f"{error.name} is missing: pip install -e '.[clients]' (in the clone)") from None
 
 NORTH, EAST, DOWN = 1.0, 2.0, -2.5  # m
 

@@ -21,11 +21,13 @@ class Backend:
     Attributes:
         make: Builds the driver, unconnected, from vehicle, URI and rate of states and commands (Hz).
         uri, vehicle: What is taken by default.
+        schemes: How its addresses begin.
     """
 
     make: Callable[[QuadrotorParameters, str, float], Driver]
     uri: str
     vehicle: str
+    schemes: tuple[str, ...]
 
 
 def _px4(parameters: QuadrotorParameters, uri: str, rate_hz: float) -> Driver:
@@ -41,8 +43,10 @@ def _crazyflie(parameters: QuadrotorParameters, uri: str, rate_hz: float) -> Dri
 
 
 BACKENDS: dict[str, Backend] = {
-    "crazyflie": Backend(_crazyflie, "udp://127.0.0.1:19850", "crazyflie"),
-    "px4": Backend(_px4, "udpin:127.0.0.1:14540", "x500"),
+    "crazyflie": Backend(
+        _crazyflie, "udp://127.0.0.1:19850", "crazyflie", ("radio://", "usb://", "udp://", "tcp://", "serial://")
+    ),
+    "px4": Backend(_px4, "udpin:127.0.0.1:14540", "x500", ("udpin:", "udpout:", "tcp:", "serial:")),
 }
 
 

@@ -13,6 +13,7 @@ from sensor_msgs.msg import JointState
 
 from control_stack.boundary import fresh
 from control_stack.errors import ControlStackError, InputRejected
+from control_stack.flight.hardware import Check, fence_checks
 from control_stack.quadrotor.parameters import load_vehicle
 from control_stack.ros import messages
 from control_stack.ros.lifecycle import run
@@ -121,7 +122,7 @@ class HardwareNode(VehicleNode):
             return Reply(False, "the node is not active")
         if side.phase is Phase.DISARMED:
             self._vehicle.wait_for_state(_FRESH)  # while nodes start, machines are busy: not one from before that
-            failed = [check for check in self._vehicle.preflight() if not check.ok]
+            failed = [check for check in self._checks() if not check.ok]
             if failed:
                 return Reply(False, "; ".join(f"{check.name}: {check.detail}" for check in failed))
         side.observe()
@@ -154,7 +155,7 @@ class HardwareNode(VehicleNode):
             own |= {"loop_period_p50_s": f"{p50:.3e}", "loop_period_p99_s": f"{p99:.3e}"}
         own |= {f"link_{key}": f"{value:.4g}" for key, value in self._vehicle.link_status().items()}
         if self._side().phase is Phase.DISARMED:
-            checks = self._vehicle.preflight()
+            checks = self._checks()
             own |= {f"preflight_{c.name.replace(' ', '_')}": f"{'ok' if c.ok else 'FAIL'}: {c.detail}" for c in checks}
         return {**super().diagnostics(), **own}
 
@@ -165,13 +166,23 @@ class HardwareNode(VehicleNode):
         self._vehicle: Driver = make_vehicle(self.parameter("backend"), parameters, self.parameter("uri"), rate)
         self.build(self._vehicle, parameters)
         self._align()
-        for check in self._vehicle.preflight():
+        for check in self._checks():
             line = f"pre-flight: {check.name}: {check.detail}"
             # Two calls, because rclpy ties a severity to the place that it is logged from.
             if check.ok:
                 self.get_logger().info(line)
             else:
                 self.get_logger().warning(f"{line} (FAIL)")
+
+    def _checks(self) -> list[Check]:
+        fence = fence_checks(self.parameter("fence"), self.parameter("takeoff_height"), self._vehicle.state())
+        return [*self._vehicle.preflight(), *fence]
+
+    def _takeoff(self) -> Reply:
+        if self._side().phase is Phase.ARMED:  # arming has held the executor up, and with it the states
+            self._vehicle.wait_for_state(_FRESH)
+            self._side().observe()
+        return super()._takeoff()
 
     def _read(self) -> None:
         """In a thread: wakes the executor once a period, for a new state or, when none comes, without one."""

@@ -58,7 +58,7 @@ def arguments(default_params_file: Any = "config/fly.yaml") -> tuple[Argument, .
             "controller",
             "geometric",
             f"control law; {FROM_FILE} keeps the one in params_file, which may be a file of yours",
-            ("geometric", "lqr", "foundation", FROM_FILE),
+            ("geometric", "lqr", "nmpc", "foundation", FROM_FILE),
         ),
         Argument(
             "vehicle",

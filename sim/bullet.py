@@ -32,7 +32,7 @@ Columns = tuple[float, ...]
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Sends what C code prints to nowhere: Bullet's banner and URDF notes are not this program's output."""
     libc = ctypes.CDLL(None)
 
@@ -59,7 +59,7 @@ def _quiet() -> Iterator[None]:
 def import_pybullet(instead: str = "the analytic simulator needs none") -> ModuleType:
     """pybullet without its banner. Raises MissingDependency, which says what goes without it."""
     try:
-        with _quiet():
+        with quiet():
             import pybullet
     except ImportError:
         note = f"PyBullet has wheels up to Python 3.11; {instead}"
@@ -109,7 +109,7 @@ class BulletQuadrotor(SimulatedQuadrotor):
         pb = self._pb
         if self._body is not None:
             pb.removeBody(self._body, **self._options)
-        with tempfile.TemporaryDirectory() as folder, _quiet():
+        with tempfile.TemporaryDirectory() as folder, quiet():
             file = Path(folder) / "quadrotor.urdf"
             file.write_text(quadrotor_urdf(self._flown, self._offset), encoding="utf-8")
             # Without the flag Bullet would take the inertia of the collision box.

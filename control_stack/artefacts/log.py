@@ -19,7 +19,7 @@ Topic types, the namespace in front being the caller's:
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
@@ -143,18 +143,20 @@ class FlightLog:
 
     def command(self, topic: str, t: float, command: Command) -> None:
         """A command of any level, in the layout of ``actuators/command``."""
-        names, position, velocity, effort = joint_fields(command)
-        header = self._header(command.stamp, command.level.value)
-        message = self._types["sensor_msgs/msg/JointState"](header, names, position, velocity, effort)
-        self.write(topic, "sensor_msgs/msg/JointState", t, message)
+        self.joints(topic, t, *joint_fields(command), frame=command.level.value, stamp=command.stamp)
 
     def rotor_speeds(self, topic: str, t: float, rotor_speed: Array) -> None:
         """Measured rotor speeds (n,), rad/s."""
         names = [f"rotor_{i}" for i in range(len(rotor_speed))]
-        values = np.asarray(rotor_speed, dtype=float)
-        message = self._types["sensor_msgs/msg/JointState"](
-            self._header(t, BODY_FRAME), names, _NOTHING, values, _NOTHING
-        )
+        self.joints(topic, t, names, velocity=np.asarray(rotor_speed, dtype=float), frame=BODY_FRAME)
+
+    def joints(
+        self, topic: str, t: float, names: Sequence[str], position: Array = _NOTHING, velocity: Array = _NOTHING,
+        effort: Array = _NOTHING, *, frame: str, stamp: float | None = None,
+    ) -> None:  # fmt: skip
+        """Named values, each field (n,) or empty; the header's stamp is ``t`` unless given."""
+        header = self._header(t if stamp is None else stamp, frame)
+        message = self._types["sensor_msgs/msg/JointState"](header, list(names), position, velocity, effort)
         self.write(topic, "sensor_msgs/msg/JointState", t, message)
 
     def reference(self, topic: str, t: float, reference: Reference) -> None:
@@ -186,9 +188,13 @@ class FlightLog:
 
     def event(self, t: float, level: int, name: str, message: str, values: Mapping[str, str] | None = None) -> None:
         """An event of the safety layer (level 0 ok, 1 warning, 2 error) on /diagnostics."""
+        self.status(t, EVENT_PREFIX + name, values or {}, level, message)
+
+    def status(self, t: float, name: str, values: Mapping[str, str], level: int = 0, message: str = "") -> None:
+        """The key values of a node, or of something it did, on /diagnostics."""
         types = self._types
-        pairs = [types["diagnostic_msgs/msg/KeyValue"](str(k), str(v)) for k, v in (values or {}).items()]
-        status = types["diagnostic_msgs/msg/DiagnosticStatus"](int(level), EVENT_PREFIX + name, message, "", pairs)
+        pairs = [types["diagnostic_msgs/msg/KeyValue"](str(k), str(v)) for k, v in values.items()]
+        status = types["diagnostic_msgs/msg/DiagnosticStatus"](int(level), name, message, "", pairs)
         array = types["diagnostic_msgs/msg/DiagnosticArray"](self._header(t, ""), [status])
         self.write("/diagnostics", "diagnostic_msgs/msg/DiagnosticArray", t, array)
 

@@ -105,7 +105,7 @@ def read_flight(path: str | Path, namespace: str = "", states: str = "odom") -> 
     streams = _Streams(states)
     prefix = f"/{namespace.strip('/')}/" if namespace.strip("/") else ""
     store = typestore()
-    messages = _Messages(Path(path))
+    messages = Messages(Path(path))
     for topic, msgtype, t, data in messages:
         handler = streams.handler(topic, msgtype, prefix)
         if handler is None:
@@ -128,7 +128,7 @@ def recover_flight(path: str | Path, out: str | Path) -> int:
         InvalidInput: ``path`` is no MCAP log, or ``out`` exists.
     """
     count = 0
-    messages = iter(_Messages(Path(path)))
+    messages = iter(Messages(Path(path)))
     first = list(islice(messages, 1))  # before ``out`` is made: what is no log leaves nothing behind
     with FlightLog(out) as log:
         for topic, msgtype, t, data in chain(first, messages):
@@ -137,7 +137,7 @@ def recover_flight(path: str | Path, out: str | Path) -> int:
     return count
 
 
-class _Messages:
+class Messages:
     """(topic, type, time s, CDR) of every message in the file, in the order written; stops at a cut."""
 
     def __init__(self, path: Path):

@@ -128,6 +128,8 @@ class _Solver:
         options |= {"mip_feasibility_tolerance": 1e-9, "mip_rel_gap": 1e-9, "mip_abs_gap": 1e-9}
         if max_nodes is not None:
             options["mip_max_nodes"] = max_nodes
+        if self._integer:
+            options["presolve"] = "off"  # with it HiGHS 1.15.1 claims wrong optima: docs/mip_planning.md
         for name, value in options.items():
             self._highs.setOptionValue(name, value)
         self._pass(highspy, encoding)

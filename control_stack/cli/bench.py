@@ -7,7 +7,7 @@ import importlib
 import json
 import math
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from types import ModuleType
@@ -24,10 +24,12 @@ NAMES = {
     "sim": "simulators, geometric controller, ROS loops",
     "foundation": "the foundation policy beside the released one",
     "links": "drivers, loops and fleets over the emulated links",
+    "nmpc": "nonlinear MPC of the quadrotor, beside the geometric controller and do-mpc",
+    "mip": "planning through thin ReLU nets beside samplers and OMLT",
 }
 # Takes seed and whether to be quick.
 Group = Callable[[int, bool], list[BenchRow] | Findings]
-_FOUNDATION_ONLY = ("weights", "teachers", "ablation")
+_OWN = {"foundation": ("weights", "teachers", "ablation"), "mip": ("fits", "tasks")}  # options of one benchmark
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
@@ -46,6 +48,9 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     only.add_argument("--weights", metavar="FILE", help=".safetensors with its card (default: the shipped weights)")
     only.add_argument("--teachers", metavar="DIR", help="their output folder, for a column of what they reach")
     only.add_argument("--ablation", metavar="DIR", help="weights files of other students to score")
+    only = parser.add_argument_group("bench mip")
+    only.add_argument("--fits", metavar="DIR", help="folders of control-stack fit sparse, one or more for each task")
+    only.add_argument("--tasks", nargs="+", metavar="NAME", help="those to measure (default: all that have a fit)")
     parser.set_defaults(run=run)
 
 
@@ -53,15 +58,18 @@ def run(options: argparse.Namespace) -> int:
     """Measures the groups one after another, so that none disturbs another's times."""
     check_seed(options.seed)
     target = output_file("--json", options.json) if options.json is not None else None
-    for name in _FOUNDATION_ONLY:
-        if getattr(options, name) is not None and options.name != "foundation":
-            raise InvalidInput(f"--{name} belongs to 'bench foundation'")
-    chosen, source = _groups(options.name, options), _module(options.name)
-    partial = target.with_name(target.name + ".partial") if target else None
-    given = {name: getattr(options, name) for name in _FOUNDATION_ONLY}
+    for owner, names in _OWN.items():
+        for name in names:
+            if getattr(options, name) is not None and options.name != owner:
+                raise InvalidInput(f"--{name} belongs to 'bench {owner}'")
+    given = {name: getattr(options, name) for name in _OWN.get(options.name, ())}
+    source = _module(options.name)
     key = {"seed": options.seed, "quick": options.quick, "git_revision": git_revision(), **given}
     if hasattr(source, "identity"):
         key |= source.identity(**given)
+    partial = target.with_name(target.name + ".partial") if target else None
+    parts = target.with_name(target.name + ".parts") if target else None
+    chosen = _groups(options.name, options, parts, key)
     done = _resume(partial, key)
     with tqdm(total=len(chosen), file=sys.stderr, desc=f"bench {options.name}", leave=False) as bar:
         for name, measure in chosen.items():
@@ -76,8 +84,9 @@ def run(options: argparse.Namespace) -> int:
     report = bench_report([row for name in chosen for row in done[name].rows], target, options.seed, details=details)
     if hasattr(source, "finish"):
         source.finish(report, target)
-    if partial:
+    if partial and parts:
         partial.unlink(missing_ok=True)
+        parts.unlink(missing_ok=True)
     return 0
 
 
@@ -90,11 +99,14 @@ def _module(name: str) -> ModuleType:
     return importlib.import_module(f"benchmarks.{name}")
 
 
-def _groups(name: str, options: argparse.Namespace) -> dict[str, Group]:
+def _groups(
+    name: str, options: argparse.Namespace, parts: Path | None = None, key: Mapping[str, Any] | None = None
+) -> dict[str, Group]:  # fmt: skip
     module = _module(name)
-    if name == "foundation":
-        return module.groups(**{name: getattr(options, name) for name in _FOUNDATION_ONLY})
-    return module.GROUPS
+    given = {own: getattr(options, own) for own in _OWN.get(name, ())}
+    if name == "mip":  # the one whose groups take long enough to go on within
+        return module.groups(**given, parts=parts, key=key or {})
+    return module.groups(**given) if given else module.GROUPS
 
 
 def _resume(partial: Path | None, key: dict) -> dict[str, Findings]:

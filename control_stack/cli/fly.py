@@ -51,8 +51,8 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     add(
         "--controller",
         metavar="NAME|FILE.py:CLASS",
-        help="foundation[:FILE.safetensors], geometric, lqr, or your own (default: foundation where rotor speeds are "
-        "taken and the vehicle is one it can fly, else geometric)",
+        help="foundation[:FILE.safetensors], geometric, lqr, nmpc, or your own (default: foundation where rotor speeds "
+        "are taken and the vehicle is one it can fly, else geometric)",
     )
     add(
         "--also",
@@ -139,7 +139,8 @@ def run(options: argparse.Namespace) -> int:
     if config.uri is not None:
         from control_stack.cli.fly_hardware import fly_hardware
 
-        return fly_hardware(config, parameters, options.arm, partial(_fly, options.out, config, parameters))
+        fly = partial(_fly, options.out, config, parameters)
+        return fly_hardware(config, parameters, options.arm, partial(plan, config, parameters), fly)
     if config.ros:
         from control_stack.cli.fly_ros import over_ros
 
@@ -180,7 +181,7 @@ def resolve(options: argparse.Namespace) -> tuple[FlyConfig, QuadrotorParameters
         _check_hardware(options)
         levels = tuple(v.value for v in make_vehicle(options.backend, parameters, options.uri or "").spec.levels)
     elif options.uri or options.arm:
-        raise InvalidInput("--uri and --arm are for a vehicle's link: " + ", ".join(f"--backend {k}" for k in BACKENDS))
+        _refuse_link_options(options.uri)
     if options.level and options.level not in levels:
         raise InvalidInput(f"--level {options.level}: the link of {options.backend} takes only {', '.join(levels)}")
     if options.level:
@@ -193,10 +194,15 @@ def resolve(options: argparse.Namespace) -> tuple[FlyConfig, QuadrotorParameters
     if options.also and options.no_ros:
         raise InvalidInput("--also needs ROS: with --no-ros nothing can ask for another controller in flight")
     parse_wind(options.wind)
-    parse_fence(options.fence)
     sensor_preset(options.sensors)
     if not 0.1 <= options.takeoff_height <= 100.0:
         raise InvalidInput(f"--takeoff-height must be between 0.1 and 100 m, got {options.takeoff_height:g}")
+    fence = parse_fence(options.fence)
+    if fence is not None and options.takeoff_height > fence.height - MARGIN:
+        raise InvalidInput(
+            f"--takeoff-height {options.takeoff_height:g} is too high for the fence {options.fence}: vehicles stay "
+            f"{MARGIN:g} m below its height of {fence.height:g} m"
+        )
     check_seed(options.seed)
     if not _NAMESPACE.fullmatch(options.namespace.strip("/")):
         raise InvalidInput(
@@ -245,6 +251,18 @@ def _default_controller(parameters: QuadrotorParameters, levels: tuple[str, ...]
         print(f"flying the geometric controller: {error}", file=sys.stderr)
         return "geometric"
     return "foundation"
+
+
+def _refuse_link_options(uri: str | None) -> None:
+    """--uri or --arm for a simulator: says which back end to add. Raises InvalidInput."""
+    from hardware.factory import BACKENDS
+
+    kind = next((name for name, backend in BACKENDS.items() if (uri or "").startswith(backend.schemes)), None)
+    if uri and kind:
+        raise InvalidInput(f"--uri {uri} is a link of {kind}: add --backend {kind}")
+    choice = " or ".join(f"--backend {name}" for name in BACKENDS)
+    given = "--uri" if uri else "--arm"
+    raise InvalidInput(f"{given} is for a vehicle behind a link, simulators have none: add {choice}")
 
 
 def _check_hardware(options: argparse.Namespace) -> None:

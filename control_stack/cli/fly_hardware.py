@@ -6,11 +6,13 @@ from collections.abc import Callable
 
 from control_stack.cli.flight import FlyConfig, Outcome
 from control_stack.cli.fly_in_process import InProcess
-from control_stack.errors import NotReady
-from control_stack.flight.hardware import Check, HardwareFlight, HardwareVehicle
+from control_stack.errors import InvalidInput, NotReady
+from control_stack.flight.hardware import Check, HardwareFlight, HardwareVehicle, fence_checks
 from control_stack.flight.in_process import InProcessFlight, Timing
 from control_stack.flight.recorder import Recorder
+from control_stack.protocols import Trajectory
 from control_stack.quadrotor.parameters import QuadrotorParameters
+from control_stack.types import QuadrotorState
 
 
 class OnHardware(InProcess):
@@ -18,9 +20,15 @@ class OnHardware(InProcess):
 
     _driver: HardwareVehicle
 
-    def preflight(self) -> list[Check]:
-        """Prints the pre-flight list; returns what failed on it."""
-        checks = self._driver.preflight()
+    def preflight(self, plan: Callable[[QuadrotorState], Trajectory]) -> list[Check]:
+        """Prints the pre-flight list, with the fence and what ``plan`` has against flying from here; returns what
+        failed on it."""
+        config, state = self._config, self._driver.state()
+        checks = [*self._driver.preflight(), *fence_checks(config.fence, config.takeoff_height, state)]
+        try:
+            plan(state)
+        except InvalidInput as error:
+            checks.append(Check("trajectory", False, str(error)))
         for check in checks:
             print(f"{'ok  ' if check.ok else 'FAIL'} {check.name}: {check.detail}", flush=True)
         return [check for check in checks if not check.ok]
@@ -37,7 +45,11 @@ class OnHardware(InProcess):
 
 
 def fly_hardware(
-    config: FlyConfig, parameters: QuadrotorParameters, arm: bool, fly: Callable[[Callable[..., Outcome]], int]
+    config: FlyConfig,
+    parameters: QuadrotorParameters,
+    arm: bool,
+    plan: Callable[[QuadrotorState], Trajectory],
+    fly: Callable[[Callable[..., Outcome]], int],
 ) -> int:
     """Connects and prints the checks; goes on to ``fly`` only if it may arm. Returns the exit code.
 
@@ -47,7 +59,7 @@ def fly_hardware(
         NotReady: It may arm, but a check failed.
     """
     with OnHardware(config, parameters) as flight:
-        failed = flight.preflight()
+        failed = flight.preflight(plan)
         if not arm:
             print("not armed: --arm is needed to fly")
             return 0

@@ -28,6 +28,7 @@ from control_stack.trajectories import steady_interval
 from control_stack.types import Array
 
 EXIT_OK, EXIT_NOT_LANDED, EXIT_INTERRUPTED = 0, 1, 130
+_NEAR = 0.3  # s between an interruption and the event that tells why
 
 
 def report(
@@ -45,10 +46,8 @@ def report(
     summary = summarize(record, config, trajectory, outcome)
     folder.write_summary(summary)
     rmse, worst, part = summary["position_rmse_m"], summary["position_max_error_m"], summary["measured_part"]
-    # Without all of that part flown there is no figure of it (see tracking_metrics).
-    errors = f"RMSE {1e3 * rmse:.1f} mm, max {1e3 * worst:.1f} mm over {part}"
-    if not math.isfinite(rmse):
-        errors = f"no RMSE: {part} not flown to the end"
+    why_none = summary["no_rmse_because"]
+    errors = f"no RMSE: {why_none}" if why_none else f"RMSE {1e3 * rmse:.1f} mm, max {1e3 * worst:.1f} mm over {part}"
     controller = _without_folders(config.controller)
     if len(record.t) > 1:
         flight_picture(
@@ -62,7 +61,7 @@ def report(
     rows = [
         (f"position RMSE, {part}", rmse, "m"),
         (f"max error, {part}", worst, "m"),
-        ("landed upright", summary["landed_upright"], ""),
+        ("landed upright", summary["landed_upright"] if summary["took_off"] else math.nan, ""),
         ("touchdown speed", summary["touchdown_speed_m_s"], "m/s"),
         ("loop period p50", summary["loop_period_p50_s"] * 1e3, "ms wall"),
         ("loop period p99", summary["loop_period_p99_s"] * 1e3, "ms wall"),
@@ -70,7 +69,7 @@ def report(
     ]
     known = [row for row in rows if math.isfinite(row[1])]
     print(table(known, (f"{parameters.name} / {controller}", "value", "unit")))
-    if not math.isfinite(rmse):
+    if why_none:
         print(f"  {errors}")
     for event in record.events:
         if event.severity is not Severity.OK:
@@ -94,6 +93,8 @@ def _ending(summary: dict[str, Any], events: set[str]) -> tuple[int, str]:
         return EXIT_NOT_LANDED, f"aborted: {summary['aborted']}"
     if summary["fell"]:
         return EXIT_NOT_LANDED, "failed: the vehicle fell to the ground in flight"
+    if summary["motors_cut"]:
+        return EXIT_NOT_LANDED, "failed: the motors were cut before it had landed"
     if not summary["completed"]:
         return EXIT_NOT_LANDED, "failed: the trajectory was not flown to its end"
     if not summary["landed_upright"]:
@@ -115,18 +116,29 @@ def summarize(
         part = "the whole trajectory" if last - first == trajectory.duration else "the laps at full speed"
         completed = bool(record.reference_t[-1] >= interval[1])
     wanted = interpolated_at(record.t, record.reference_t, record.reference_position, max_gap=0.1)
-    tracking = tracking_metrics(record.t, record.position_w, wanted, interval)
-    fell = _fell(record, wanted)
+    # Without all of that part flown there is no figure of it (see tracking_metrics).
+    flown = record if completed else FlightRecord()
+    tracking = tracking_metrics(flown.t, flown.position_w, wanted[: len(flown.t)], interval)
+    because = None
+    if not completed:
+        because = f"{part} not flown to the end"
+    elif not math.isfinite(tracking["position_rmse_m"]):
+        because = f"{part} {_interruption(record, wanted, interval)}"
+    took_off = any(phase in AIRBORNE for phase, _, _ in record.phases())
+    fell, cut = _fell(record, wanted), _cut(record)
     upright, touchdown_speed = False, np.nan
-    if len(record.t):
+    if len(record.t) and took_off:  # one that never flew stands upright, but has not landed
         end = landing(record.t, record.position_w, record.velocity_w, record.quat_xyzw)
-        upright, touchdown_speed = end.upright and not fell, end.touchdown_speed
+        upright, touchdown_speed = end.upright and not fell and not cut, end.touchdown_speed
     return {
         **tracking,
+        "no_rmse_because": because,
         "measured_part": part,
         "measured_interval_s": list(interval),
         "completed": completed and not fell,
+        "took_off": took_off,
         "fell": fell,
+        "motors_cut": cut,
         "landed_upright": upright,
         "touchdown_speed_m_s": touchdown_speed,
         "real_time_factor": outcome.real_time_factor,
@@ -171,6 +183,29 @@ def _fell(record: FlightRecord, wanted: Array) -> bool:
     down = record.position_w[:, 2] - rest < CONTACT_HEIGHT
     led = wanted[:, 2] - rest < LANDED_HEIGHT  # not where there is no reference, NaN
     return bool((down & aloft & ~led).any())
+
+
+def _cut(record: FlightRecord) -> bool:
+    """Whether the motors were stopped while it was to be in the air: also where that ended well, it is no landing."""
+    airborne = False
+    for event in record.events:
+        if airborne and event.name in ("cut", "emergency"):
+            return True
+        phase = event.values.get("phase")
+        airborne = airborne if phase is None else phase in {p.value for p in AIRBORNE}
+    return False
+
+
+def _interruption(record: FlightRecord, wanted: Array, interval: tuple[float, float]) -> str:
+    """How a part that was flown to its end was interrupted: for how long there was no reference, and what was told."""
+    missing = np.isnan(wanted).any(axis=1) & (record.t >= interval[0]) & (record.t < interval[1])
+    if not missing.any():
+        return "left no states in the log"
+    periods = np.diff(record.t, append=record.t[-1])
+    first, last = record.t[missing][0], record.t[missing][-1]
+    told = [e.message for e in record.events if e.severity is not Severity.OK and first - _NEAR <= e.t <= last + _NEAR]
+    seconds = f"interrupted for {periods[missing].sum():.2f} s"
+    return f"{seconds} ({'; '.join(dict.fromkeys(told))})" if told else f"{seconds}: the log has no reference there"
 
 
 def _flown_level(record: FlightRecord) -> str | None:

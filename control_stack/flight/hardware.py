@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
+
+import numpy as np
 
 from control_stack.errors import FlightAborted
 from control_stack.flight.controller_side import ControllerSide
@@ -13,8 +16,11 @@ from control_stack.flight.recorder import Recorder
 from control_stack.flight.vehicle_side import VehicleSide
 from control_stack.protocols import Vehicle
 from control_stack.safety.events import AIRBORNE, Event, Phase, Severity, position_values
+from control_stack.safety.fence import MARGIN, parse_fence
 from control_stack.types import QuadrotorState
 
+_FRESH = 1.0  # s to wait for a state to arm or take off by
+_YOUNG = 0.1  # s: of such a state
 _PATIENCE = 1.5  # periods until the flight goes on without a new state, so that its time-outs run
 
 
@@ -25,6 +31,30 @@ class Check:
     name: str
     ok: bool
     detail: str
+
+
+def fence_checks(text: str, takeoff_height: float, state: QuadrotorState) -> list[Check]:
+    """The line for a fence, if there is one: whether the vehicle is inside, and the take-off that comes next.
+
+    Args:
+        text: As ``parse_fence`` takes it.
+        takeoff_height: m.
+        state: Where it stands to be armed.
+    """
+    fence = parse_fence(text)
+    if fence is None:
+        return []
+    where, ground = state.position_w, float(state.position_w[2])
+    above = where + np.array([0.0, 0.0, takeoff_height])
+    inside = fence.contains(where, ground)
+    detail = f"the vehicle is {'inside' if inside else 'outside'} {text}"
+    if inside and not fence.contains(above, ground, MARGIN):
+        return [
+            Check(
+                "fence", False, f"{detail}, but comes within {MARGIN:g} m of it by taking off to {takeoff_height:g} m"
+            )
+        ]
+    return [Check("fence", inside, detail)]
 
 
 class HardwareVehicle(Vehicle, Protocol):
@@ -101,13 +131,24 @@ class HardwareFlight(InProcessFlight):
         self._side.act(self.t)
 
     def _arm(self) -> None:
+        self._await_state()  # the controller's first answer may have taken its time
         super()._arm()
         try:
             self.tick()  # the vehicle arms here, which takes its time: the climb must not begin before
         except FlightAborted:
             self._side.supervisor.disarm(self.t)
             raise
+        self._await_state()
         self.tick()
+        self._await_state()
+
+    def _await_state(self) -> None:
+        """Takes a state that is not old already, if one comes: what blocks this loop makes all states old."""
+        for _ in range(math.ceil(_FRESH / self._timing.dt)):
+            state = self._side.observe()
+            if self.t - state.stamp < _YOUNG:
+                return
+            self._timing.pace()
 
 
 def _paced(vehicle: TellsStates, patience: float) -> None:

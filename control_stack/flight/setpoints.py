@@ -92,9 +92,14 @@ class Setpoints:
         if not self._joined:
             now = _carried_on(self._last, min(dt, _LONGEST))
             trajectory = self._trajectory = self._join(t, now, trajectory)
+        if self._gap is not None and t - self._gap_start >= self._gap.duration:
+            self._gap = None
+        return replace(self._at(t, trajectory), ahead=lambda offset: self._at(t + offset, trajectory))
+
+    def _at(self, t: float, trajectory: Trajectory) -> Reference:
+        """The trajectory with the way that is added to it."""
         wanted = trajectory(t - (self._start or 0.0))
         if self._gap is None or t - self._gap_start >= self._gap.duration:
-            self._gap = None
             return wanted
         return _sum(wanted, self._gap(t - self._gap_start), 1.0)
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import csv
 import math
 import re
+from collections.abc import Callable
 from itertools import groupby
 from pathlib import Path
 
@@ -70,12 +71,13 @@ def read_csv(path: str | Path) -> Dataset:
         times.append((values[:, clock], place))
         episodes.append((values[:, states], values[:-1][:, inputs]))
         first += count
+    ends = [line for _, lines in times for line in lines[1:]]
     spec = DynamicsSpec(
         state=tuple(names[k] for k in states),
         inputs=tuple(names[k].removeprefix(_INPUT).strip() for k in inputs),
         parameters=(),
         defaults=np.zeros(0),
-        dt=_sample_time(path, times),
+        dt=sample_time(np.concatenate([np.diff(t) for t, _ in times]), lambda k: f"{path}, line {ends[k]}"),
     )
     return check(dataset(episodes, spec), str(path))
 
@@ -115,16 +117,22 @@ def _check_header(place: str, names: list[str]) -> None:
         raise InvalidInput(f"{place}: no state column; {_EXPECTED}")
 
 
-def _sample_time(path: Path, times: list[tuple[Array, list[int]]]) -> float:
-    steps = np.concatenate([np.diff(t) for t, _ in times])
-    ends = [line for _, lines in times for line in lines[1:]]
+def sample_time(steps: Array, place: Callable[[int], str]) -> float:
+    """The median of the times between samples (n,), s.
+
+    Args:
+        place: Where the k-th of them ends, for the message.
+
+    Raises:
+        InvalidInput: One is not above zero, or off the median by more than 5 %.
+    """
     for k in np.flatnonzero(steps <= 0.0)[:1]:
-        raise InvalidInput(f"{path}, line {ends[k]}: time does not increase within the episode")
+        raise InvalidInput(f"{place(k)}: time does not increase within the episode")
     dt = float(np.median(steps))
     for k in np.flatnonzero(np.abs(steps - dt) > _JITTER * dt)[:1]:
         raise InvalidInput(
-            f"{path}, line {ends[k]}: mixed sample times, {steps[k]:.6g} s here and {dt:.6g} s in the median; "
-            f"resample the log first"
+            f"{place(k)}: mixed sample times, {steps[k]:.6g} s here and {dt:.6g} s in the median; "
+            "resample the log first"
         )
     return float(f"{dt:.9g}")  # 0.05 rather than 0.04999999999999982
 

@@ -7,7 +7,7 @@ training without a word (NaN, columns that never change, mixed sample times) is 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from control_stack.artefacts import tensors as artefact
 from control_stack.artefacts.runs import plain
 from control_stack.errors import InvalidInput
-from control_stack.learning.spec import spec_from_card
+from control_stack.learning.spec import TaskSpec, spec_from_card
 from control_stack.protocols import DynamicsSpec
 from control_stack.types import Array
 
@@ -91,6 +91,40 @@ class Dataset:
         reach = first[:, None] + np.arange(horizon + 1)
         return self.states[which[:, None], reach], self.inputs[which[:, None], reach[:, :-1]]
 
+    def task(self, name: str, weights: Mapping[str, float], margin: float = 0.5) -> TaskSpec:
+        """What a planner needs to know of data that comes from no task, such as a user's log: goals and limits.
+
+        Args:
+            name: Of the task.
+            weights: Of the states with a goal, by name, 1 / unit: these become the outputs.
+            margin: Added on both sides of the states' range in the data, as a share of it. Inputs get none: nothing
+                is known of what stronger ones do.
+
+        Raises:
+            InvalidInput: A state that the data has not, or no weights.
+        """
+        for state in weights:
+            if state not in self.spec.state:
+                raise InvalidInput(f"no state '{state}' to have a goal, there are {', '.join(self.spec.state)}")
+        if not weights:
+            raise InvalidInput(f"a task needs a state with a goal, there are {', '.join(self.spec.state)}")
+        used = np.arange(self.inputs.shape[1] + 1) <= self.lengths[:, None]  # without padding
+        states, inputs = self.states[used], self.inputs[used[:, 1:]]
+        low, high = states.min(axis=0), states.max(axis=0)
+        wide = margin * (high - low)
+        return TaskSpec(
+            **{field.name: getattr(self.spec, field.name) for field in fields(DynamicsSpec)},
+            task=name,
+            keypoints=(),
+            state_lower=low - wide,
+            state_upper=high + wide,
+            input_lower=inputs.min(axis=0),
+            input_upper=inputs.max(axis=0),
+            output_names=tuple(weights),
+            outputs=np.eye(len(low))[[self.spec.state.index(state) for state in weights]],
+            weights=np.array(list(weights.values()), dtype=float),
+        )
+
     def save(self, path: str | Path, card: Mapping[str, Any] | None = None) -> Path:
         """Writes ``path`` (.safetensors) and its card: spec, shape, and ``card`` (by default the one it has).
 
@@ -117,13 +151,19 @@ def dataset(episodes: Sequence[tuple[Array, Array]], spec: DynamicsSpec) -> Data
 
 
 def load(path: str | Path) -> Dataset:
-    """Reads a data set: a .safetensors file, a folder that ``collect`` wrote, or a .csv (``csv_data.read_csv``).
+    """Reads a data set: a .safetensors file, a folder that ``collect`` wrote, a .csv (``csv_data.read_csv``), or a
+    .mcap log or a folder of such (``mcap_data.read_mcap``).
 
     Raises:
         InvalidInput: It is missing, incomplete or damaged, or cannot be trained on (``check``).
     """
     path = Path(path)
     if path.is_dir():
+        logs = sorted(path.rglob("*.mcap"))
+        if logs and not (path / FILE).is_file():
+            from control_stack.learning.mcap_data import read_mcap
+
+            return read_mcap(logs, str(path))
         if not (path / FILE).is_file():
             raise InvalidInput(f"{path} holds no {FILE}: run control-stack collect again to finish it")
         path = path / FILE
@@ -131,8 +171,14 @@ def load(path: str | Path) -> Dataset:
         from control_stack.learning.csv_data import read_csv
 
         return read_csv(path)
+    if path.suffix == ".mcap":
+        from control_stack.learning.mcap_data import read_mcap
+
+        return read_mcap([path], str(path))
     if path.suffix != ".safetensors":
-        raise InvalidInput(f"{path}: expected a .safetensors or .csv file, or the folder of control-stack collect")
+        raise InvalidInput(
+            f"{path}: expected a .safetensors, .csv or .mcap file, or the folder of control-stack collect"
+        )
     tensors, sha256 = artefact.read_tensors(path, _WHAT)
     card, card_file = artefact.read_card(path), path.with_suffix(".json")
     artefact.check_signature(path, card, sha256)

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, replace
 from functools import cached_property
-from importlib import resources
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import yaml
 
 from control_stack.crazyflie.thrust import CrazyflieThrust
+from control_stack.data_file import parse_mapping, quantity, read_text, shipped_names
 from control_stack.errors import InvalidInput, UnknownName
 from control_stack.px4.thrust import PX4Thrust
 from control_stack.types import Array
@@ -249,8 +247,7 @@ _ANY_SIGN = ("rotor_position", "rotor_spin", "thrust_curve")
 
 def vehicle_names() -> list[str]:
     """Names of the vehicles that ship with the package."""
-    folder = resources.files("control_stack") / "vehicles"
-    return sorted(f.name.removesuffix(".yaml") for f in folder.iterdir() if f.name.endswith(".yaml"))
+    return shipped_names("vehicles")
 
 
 def load_vehicle(name_or_path: str | Path) -> QuadrotorParameters:
@@ -260,36 +257,16 @@ def load_vehicle(name_or_path: str | Path) -> QuadrotorParameters:
         UnknownName: No such vehicle.
         InvalidInput: The file is missing, not YAML, or a value is missing, of another unit, shape or sign.
     """
-    text_name = str(name_or_path)
-    if text_name.endswith((".yaml", ".yml")) or os.sep in text_name:
-        path = Path(text_name)
-        if not path.is_file():
-            raise InvalidInput(f"vehicle file {path} {'is a folder' if path.is_dir() else 'does not exist'}")
-        try:
-            text = path.read_text(encoding="utf-8")
-        except UnicodeDecodeError:
-            raise InvalidInput(f"vehicle file {path} is not UTF-8 text") from None
-        return parse_vehicle(text, str(path))
-    if text_name not in vehicle_names():
-        raise UnknownName("vehicle", text_name, [*vehicle_names(), "path/to/file.yaml"])
-    file = resources.files("control_stack") / "vehicles" / f"{text_name}.yaml"
-    return parse_vehicle(file.read_text(encoding="utf-8"), f"{text_name}.yaml")
+    return parse_vehicle(*read_text(name_or_path, "vehicle", "vehicles"))
 
 
 def parse_vehicle(text: str, origin: str) -> QuadrotorParameters:
     """Parses a vehicle file: ``name``, ``description``, and per quantity ``{value, unit, source}``."""
-    try:
-        data = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise InvalidInput(f"{origin}: not valid YAML: {str(error).splitlines()[0]}") from None
-    if not isinstance(data, dict) or "name" not in data:
-        raise InvalidInput(f"{origin}: expected a mapping with a 'name'")
-    if not isinstance(data["name"], str) or not data["name"]:
-        raise InvalidInput(f"{origin}: 'name' must be text, got {data['name']!r}; write it in quotes")
+    data = parse_mapping(text, origin)
     unknown = set(data) - set(_SCHEMA) - set(_BLOCKS) - {"name", "description"}
     if unknown:
         raise UnknownName(f"key in {origin}", sorted(map(str, unknown))[0], [*_SCHEMA, *_BLOCKS])
-    v = {key: _quantity(data, key, origin) for key in _SCHEMA}
+    v = {key: quantity(data, key, origin, _SCHEMA, _OPTIONAL) for key in _SCHEMA}
     _check_values(v, origin)
     parameters = QuadrotorParameters(
         name=data["name"],
@@ -368,28 +345,4 @@ def _block(data: dict[str, Any], name: str, origin: str) -> dict[str, float] | N
     unknown = set(block) - set(schema)
     if unknown:
         raise UnknownName(f"key in {place}", sorted(map(str, unknown))[0], schema)
-    return {key: float(_quantity(block, key, place, schema)) for key in schema}
-
-
-def _quantity(
-    data: dict[str, Any], key: str, origin: str, schema: dict[str, tuple[str, tuple[int, ...]]] = _SCHEMA
-) -> Array:
-    unit, shape = schema[key]
-    if key not in data:
-        if key in _OPTIONAL:
-            return np.asarray(_OPTIONAL[key], dtype=float)
-        raise InvalidInput(f"{origin}: '{key}' is missing (expected {{value, unit: {unit}, source}})")
-    entry = data[key]
-    if not isinstance(entry, dict) or set(entry) != {"value", "unit", "source"}:
-        raise InvalidInput(f"{origin}: '{key}' must be {{value, unit, source}}")
-    if str(entry["unit"]) != unit:
-        raise InvalidInput(f"{origin}: '{key}' must be in '{unit}', got '{entry['unit']}'")
-    try:
-        value = np.asarray(entry["value"], dtype=float)
-    except (TypeError, ValueError):
-        raise InvalidInput(f"{origin}: '{key}' is not numeric") from None
-    if value.shape != shape:
-        raise InvalidInput(f"{origin}: '{key}' must have shape {shape}, got {value.shape}")
-    if not np.isfinite(value).all():
-        raise InvalidInput(f"{origin}: '{key}' must be finite, got {value.tolist()}")
-    return value
+    return {key: float(quantity(block, key, place, schema, {})) for key in schema}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from builtin_interfaces.msg import Time
@@ -10,7 +11,12 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from geometry_msgs.msg import PoseStamped, Transform, Twist, TwistStamped
 from nav_msgs.msg import Odometry, Path
 from sensor_msgs.msg import BatteryState, JointState
-from trajectory_msgs.msg import MultiDOFJointTrajectory, MultiDOFJointTrajectoryPoint
+from trajectory_msgs.msg import (
+    JointTrajectory,
+    JointTrajectoryPoint,
+    MultiDOFJointTrajectory,
+    MultiDOFJointTrajectoryPoint,
+)
 
 from control_stack.algebra import quat_from_yaw, rotate, rotate_inverse, yaw_of
 from control_stack.boundary import finite, frame, unit_quaternion
@@ -100,6 +106,41 @@ def command_from_joints(message: JointState) -> Command:
         message.effort,
         to_seconds(message.header.stamp),
     )
+
+
+def joints(names: Sequence[str], values: Array, stamp: float, frame_id: str, field: str = "position") -> JointState:
+    """Named values (n,) in one field."""
+    message = JointState(name=list(names), **{field: [float(value) for value in values]})
+    message.header.stamp, message.header.frame_id = to_time(stamp), frame_id
+    return message
+
+
+def values_of(message: JointState, field: str, names: Sequence[str], infinite: bool = False) -> Array:
+    """(n,) values of these names in a field, whatever else and in whatever order the message has them.
+
+    Raises:
+        InputRejected: "names" missing or twice, "shape" of a field as long as the names are not, "nan".
+    """
+    given, place = getattr(message, field), {name: i for i, name in enumerate(message.name)}
+    if len(place) != len(message.name) or not set(names) <= set(place):
+        raise InputRejected("names", f"expected each of {', '.join(names)} once, got {', '.join(message.name)}")
+    if len(given) != len(message.name):
+        raise InputRejected("shape", f"{field} has {len(given)} entries for {len(message.name)} names")
+    values = np.array([given[place[name]] for name in names], dtype=float)
+    if np.isnan(values).any() or not (infinite or np.isfinite(values).all()):
+        raise InputRejected("nan", f"{field} is not finite")
+    return values
+
+
+def plan_message(names: Sequence[str], states: Array, dt: float, stamp: float, frame_id: str) -> JointTrajectory:
+    """Planned states (T + 1, n), dt s apart, from the stamp on."""
+    message = JointTrajectory(joint_names=list(names))
+    message.header.stamp, message.header.frame_id = to_time(stamp), frame_id
+    for t, values in enumerate(states):
+        point = JointTrajectoryPoint(positions=values.tolist())
+        point.time_from_start.sec, point.time_from_start.nanosec = divmod(round(t * dt * 1e9), 1_000_000_000)
+        message.points.append(point)
+    return message
 
 
 def rotor_states(rotor_speed: Array, stamp: Time) -> JointState:

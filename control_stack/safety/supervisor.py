@@ -18,7 +18,7 @@ from control_stack.algebra import yaw_of
 from control_stack.quadrotor.parameters import GRAVITY, QuadrotorParameters
 from control_stack.safety.events import AIRBORNE, Event, Phase, Reply, Severity, position_values
 from control_stack.safety.fence import MARGIN, REACTION, Fence, stopping_point
-from control_stack.safety.watches import UPRIGHT_COS, AgeWatch, AttitudeWatch, BatteryWatch, cos_tilt
+from control_stack.safety.watches import UPRIGHT_COS, AgeWatch, AttitudeWatch, BatteryWatch, cos_tilt, untrusted
 from control_stack.types import Array, AttitudeThrustCommand, Command, CommandLevel, PositionCommand, QuadrotorState
 
 _SETTLING = 3.0  # s after the climb to come to rest at its end
@@ -103,7 +103,7 @@ class Supervisor:
         if self.phase is not Phase.DISARMED:
             return Reply(True, "already armed")
         if not self._learn(t, state):
-            return Reply(False, "state estimate is not valid")
+            return Reply(False, untrusted(t, state, self.config.state_timeout) or "")
         if cos_tilt(state) < UPRIGHT_COS:
             return Reply(False, "vehicle is tilted more than 25 degrees")
         low = self._battery.too_low_to_arm(self._voltage)
@@ -129,7 +129,7 @@ class Supervisor:
         if self.phase is not Phase.ARMED:
             return Reply(False, f"refused in phase {self.phase.value}: arm first")
         if not self._learn(t, state):
-            return Reply(False, "state estimate is not valid")
+            return Reply(False, untrusted(t, state, self.config.state_timeout) or "")
         if not self._inside(state.position_w + np.array([0.0, 0.0, self.config.takeoff_height]), MARGIN):
             return Reply(False, f"a take-off to {self.config.takeoff_height:g} m goes out of the fence")
         self._anchor_here()
@@ -277,7 +277,7 @@ class Supervisor:
     def _learn(self, t: float, state: QuadrotorState) -> bool:
         """Whether the state can be trusted now. The newest that could is kept for what must go on without
         one."""
-        if not (state.valid and state.is_finite() and t - state.stamp <= self.config.state_timeout):
+        if untrusted(t, state, self.config.state_timeout):
             return False
         if self.phase in AIRBORNE and _frozen(self._known, state):
             return t - self._known.stamp <= self.config.state_timeout

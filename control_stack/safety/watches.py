@@ -21,6 +21,23 @@ def cos_tilt(state: QuadrotorState) -> float:
     return float(body_axes(tuple(state.quat_xyzw.tolist()))[2][2])  # type: ignore[arg-type]
 
 
+def untrusted(t: float, state: QuadrotorState, limit: float) -> str | None:
+    """Why a state is nothing to fly by at t, s; None where it is. ``limit``: of its age, s."""
+    if not state.valid:
+        return "refused: the state estimate is not valid: the vehicle does not know where it is"
+    if not state.is_finite():
+        return "refused: the state estimate is not finite"
+    age = t - state.stamp
+    if math.isnan(age):
+        return "refused: the state's stamp is not finite"
+    if age > limit:
+        return (
+            f"refused: the newest state is {1e3 * age:.0f} ms old (at most {1e3 * limit:.0f}): this computer or the "
+            "link is too slow"
+        )
+    return None
+
+
 class AttitudeWatch:
     """Tells of tilt or body rates beyond their limits for longer than a time."""
 

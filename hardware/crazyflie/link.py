@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 import struct
 import threading
 import time
 import warnings
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 from urllib.parse import urlparse
@@ -55,6 +57,25 @@ def check_uri(uri: str) -> None:
         raise InvalidInput(f"--uri {uri}: expected a host and a port, as in {parsed.scheme}://127.0.0.1:19850")
 
 
+def vehicle_key(uri: str) -> str:
+    """What all addresses of one vehicle have in common, as far as addresses tell.
+
+    A radio's defaults are cflib's (channel 2, 2M, E7E7E7E7E7), and whose dongle it is does not matter; UDP and TCP of
+    one port lead to one vehicle.
+    """
+    parsed = urlparse(uri)
+    if parsed.scheme == "radio":
+        told = [part for part in parsed.path.split("/") if part]
+        channel, rate, address = [*told, *("2", "2M", "E7E7E7E7E7")[len(told) :]][:3]
+        return f"radio-{channel.lstrip('0') or '0'}-{rate}-{address.upper().rjust(10, '0')}"
+    if parsed.scheme in ("udp", "tcp"):
+        host = parsed.hostname or ""
+        with suppress(OSError):  # a name that nobody knows will not be connected to either
+            host = socket.gethostbyname(host)
+        return f"ip-{host}-{parsed.port}"
+    return uri.rstrip("/")
+
+
 class Link:
     """A link to one vehicle.
 
@@ -90,7 +111,7 @@ class Link:
         crazyflie = _import_cflib(self.uri)
         cache = self._cache or cache_folder()
         cache.mkdir(parents=True, exist_ok=True)
-        self._lock = lock(f"crazyflie-{self.uri}")
+        self._lock = lock(f"crazyflie-{vehicle_key(self.uri)}")
         if self._lock is None:
             raise LinkError(f"{self.uri} is taken: somebody on this host flies or watches this vehicle already")
         self.cf, self.lost, self._failure = crazyflie(rw_cache=str(cache)), None, None
@@ -222,13 +243,14 @@ class Link:
                 asked = time.monotonic()
                 self.cf.platform._request_protocol_version()
             if self._failure is not None:
-                raise LinkError(f"cannot connect to a Crazyflie at {self.uri}: {self._failure}")
+                advice = _advice(self.uri, self._failure)
+                raise LinkError(f"cannot connect to a Crazyflie at {self.uri}: {self._failure}{advice}")
             if 0 <= self.protocol < OLDEST_PROTOCOL:
                 self._refuse_protocol()
             if waited > silence and not self._answered.is_set():
                 raise LinkError(
-                    f"nothing answers at {self.uri} within {silence:g} s: is the vehicle switched on, and the address "
-                    "right? (an emulated one: control-stack sim serve --as crazyflie --port 19850)"
+                    f"nothing answers at {self.uri} within {silence:g} s: is the vehicle switched on, the address "
+                    "right and no other client connected? (an emulated one: control-stack sim serve --as crazyflie)"
                 )
             if waited > patience:
                 raise LinkError(
@@ -247,6 +269,20 @@ class Link:
             f"the vehicle at {self.uri} speaks protocol version {self.protocol}; this driver needs "
             f"{OLDEST_PROTOCOL} to {NEWEST_PROTOCOL}: update its firmware"
         )
+
+
+def _advice(uri: str, failure: str) -> str:
+    """What to do about what cflib says, where that is known."""
+    refused = "refused" in failure.lower()
+    if uri.startswith(("udp:", "tcp:")) and refused:
+        return ": nothing listens there: start control-stack sim serve --as crazyflie, or check the port"
+    if uri.startswith("radio:"):
+        return ": is the Crazyradio plugged in, and may this user use it (Bitcraze: USB permissions)?"
+    if uri.startswith("usb:"):
+        return ": is the cable plugged in, the vehicle on, and may this user use it (Bitcraze: USB permissions)?"
+    if uri.startswith("serial:"):
+        return ": is the device plugged in, its name right (ls /dev/tty*), and may this user use it (group dialout)?"
+    return ""
 
 
 def _quiet(cf: Any) -> None:

@@ -32,6 +32,7 @@ _Z_QUAT = "stateEstimateZ.quat"
 _VOLTAGE, _MILLIVOLTS, _INFO = "pm.vbat", "pm.vbatMV", "supervisor.info"
 _MAX_JUMP = 1.0  # s: a stamp further away is believed only when the next one agrees
 _HEALTH_PERIOD = 100  # ms
+_BATTERY, _SUPERVISOR = "battery", "supervisor"  # what health is made of
 _NO_BATTERY = 1.0  # V: nothing runs on less, so it is not measured (the firmware's host build)
 _WRAP = 1 << 24  # ms stamps have 24 bits
 
@@ -106,6 +107,7 @@ class Telemetry:
         clock: From the vehicle's stamps to this machine's steady clock.
         voltage: Of the battery, V. info: Supervisor bits; None where the firmware does not tell or measure them.
         infos: How often ``info`` was told.
+        told: Which of "battery" and "supervisor" the firmware has a variable for.
         blocks: Stamps and counts by block.
     """
 
@@ -118,8 +120,9 @@ class Telemetry:
         self.blocks = {"attitude": Block(period), "motion": Block(period)}
         if compressed:
             del self.blocks["attitude"]
+        self.told: frozenset[str] = frozenset()
+        self._health = Block(period if compressed else 1e-3 * _HEALTH_PERIOD)
         self._lock = threading.Condition()
-        self._tells_health = self._healthy = False
         self._state: QuadrotorState | None = None
         self._attitude: tuple[float, Array, Array] | None = None  # stamp, quaternion, body rates
 
@@ -137,16 +140,16 @@ class Telemetry:
 
         fast = round(1e3 * self.blocks["motion"].period)
         typed = {_VOLTAGE: "float", _MILLIVOLTS: "uint16_t", _INFO: "uint16_t"}
-        health = [(name, typed[name]) for name in (_MILLIVOLTS if self.compressed else _VOLTAGE, _INFO) if has(name)]
+        names = {_BATTERY: _MILLIVOLTS if self.compressed else _VOLTAGE, _SUPERVISOR: _INFO}
+        self.told = frozenset(what for what, name in names.items() if has(name))
+        health = [(name, typed[name]) for what, name in names.items() if what in self.told]
         if self.compressed:
-            self._tells_health = bool(health)
             whole = [(n, "int16_t") for n in _Z] + [(_Z_QUAT, "uint32_t")] + [(n, "int16_t") for n in _Z_RATES]
             add("state", fast, [*whole, *health], self.take_compressed)
             return
         attitude = [(name, "float") for name in _QUAT] + [(name, "FP16") for name in _GYRO]
         add("attitude", fast, attitude, self.take_attitude)
         add("motion", fast, [(name, "float") for name in (*_POSITION, *_VELOCITY)], self.take_motion)
-        self._tells_health = bool(health)
         if health:
             add("health", _HEALTH_PERIOD, health, self.take_health)
 
@@ -165,7 +168,13 @@ class Telemetry:
     def wait_for_health(self, patience: float) -> bool:
         """Waits for battery and supervisor where the firmware tells them; whether they came within ``patience`` s."""
         with self._lock:
-            return self._lock.wait_for(lambda: self._healthy or not self._tells_health, timeout=patience)
+            return self._lock.wait_for(lambda: self._health.stamp is not None or not self.told, timeout=patience)
+
+    def health_age(self) -> float:
+        """How much older what was heard of battery and supervisor is than the newest state, s; inf before the first."""
+        with self._lock:
+            heard, state = self._health.stamp, self._state
+        return math.inf if heard is None else max((state.stamp if state is not None else heard) - heard, 0.0)
 
     def take_attitude(self, raw_stamp: int, data: dict[str, float]) -> None:
         """A packet of the attitude block: quaternion and gyro in degrees/s."""
@@ -193,13 +202,14 @@ class Telemetry:
 
     def take_health(self, raw_stamp: int, data: dict[str, float]) -> None:
         """Battery and supervisor, where the firmware tells them."""
+        if self._health.take(raw_stamp) is None:
+            return
         voltage = data.get(_VOLTAGE, 1e-3 * data[_MILLIVOLTS] if _MILLIVOLTS in data else math.nan)
         if voltage > _NO_BATTERY:
             self.voltage = float(voltage)
         if _INFO in data:
             self.info, self.infos = Info(int(data[_INFO]) & 0x7FF), self.infos + 1
         with self._lock:
-            self._healthy = True
             self._lock.notify_all()
 
     def _stamped(self, block: Block, raw: int) -> float | None:

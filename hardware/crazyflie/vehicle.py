@@ -28,13 +28,13 @@ from control_stack.types import (
     RotorCommand,
 )
 from hardware.crazyflie.link import Link
-from hardware.crazyflie.preflight import checks, refusals
+from hardware.crazyflie.preflight import Health, checks, in_other_hands, refusals, unheard
 from hardware.crazyflie.setpoints import FLIGHT_MODES, Setpoints
 from hardware.crazyflie.telemetry import Telemetry, needed
 
 LEVELS = (CommandLevel.CTBR, CommandLevel.ATTITUDE, CommandLevel.VELOCITY, CommandLevel.POSITION)
 _ARM_PATIENCE = 1.0  # s for the answer to an arming request
-_HEALTH_PATIENCE = 0.5  # s for battery and supervisor, which come more slowly
+_HEALTH_PATIENCE = 2.0  # s for battery and supervisor, which come more slowly; without them it will not be armed
 _REPEATS = 3  # of messages that must arrive and are not answered
 
 
@@ -84,6 +84,7 @@ class CrazyflieVehicle:
         self._last: Command | None = None
         self._answer: tuple[bool, bool] | None = None
         self._infos_before = 0
+        self._infos_ours = -1  # how often the bits had been told when we last disarmed
         self._read = -math.inf  # stamp of the last state given out, s
 
     @property
@@ -121,6 +122,7 @@ class CrazyflieVehicle:
             link.close()
             raise
         self._connected, self._armed, self._last, self._read = True, False, None, -math.inf
+        self._infos_ours = -1
 
     def close(self) -> None:
         """Motors off, flight modes as they were, link released. May be called twice."""
@@ -164,14 +166,15 @@ class CrazyflieVehicle:
 
     def preflight(self) -> list[Check]:
         """Link, estimate, attitude, battery, supervisor."""
-        state, t = self.state(), self.telemetry
-        return checks(self._link.uri, self._link.protocol, state, self.now() - state.stamp, t.voltage, t.info)
+        state = self.state()
+        return checks(self._link.uri, self._link.protocol, state, self.now() - state.stamp, self._health())
 
     def arm(self) -> None:
-        """Asks the vehicle to arm. Raises VehicleRefused when it does not."""
+        """Asks the vehicle to arm. Raises VehicleRefused when it does not, or when somebody else has it."""
         self._require()
         if self._armed and self.lost_control() is None:
             return
+        self._refuse_other_hands()
         self._request_arming()
         self._setpoints.begin()
         self._armed, self._last, self._infos_before = True, None, self.telemetry.infos
@@ -180,6 +183,7 @@ class CrazyflieVehicle:
         """Motors off at once, in the air as well; flight modes as they were."""
         self._require()
         was, self._armed, self._last = self._armed, False, None
+        self._infos_ours = self.telemetry.infos if was else self._infos_ours
         for _ in range(_REPEATS):
             self.cf.commander.send_stop_setpoint()
             self.cf.supervisor.send_arming_request(False)
@@ -267,6 +271,20 @@ class CrazyflieVehicle:
     def _new_telemetry(self) -> Telemetry:
         return Telemetry(1.0 / self.config.rate_hz, self.config.compressed)
 
+    def _health(self) -> Health:
+        t = self.telemetry
+        return Health(t.voltage, t.info, t.told, t.health_age())
+
+    def _refuse_other_hands(self) -> None:
+        silent = unheard("supervisor", self._health())
+        if silent:
+            raise VehicleRefused(f"arming: not asked for: supervisor: {silent}")
+        info = self.telemetry.info
+        # The bits come ten times a second: the first after our own disarming may have been sent before.
+        whose = in_other_hands(info) if info is not None and self.telemetry.infos > self._infos_ours + 1 else None
+        if whose:
+            raise VehicleRefused(f"arming: not asked for: {whose}")
+
     def _require(self) -> None:
         if not self._connected:
             raise NotConnected(f"{self._spec.name} at {self._link.uri} is not connected: call connect() first")
@@ -295,6 +313,7 @@ class CrazyflieVehicle:
             if self._answer is not None and not self._answer[0]:
                 break
             info = self.telemetry.info
+            # Where it is told, it has been heard: see _refuse_other_hands.
             if self._link.protocol < 12 and (info is None or info & Info.ARMED):
                 return  # this firmware does not answer; where it tells its bits, they say so
             time.sleep(0.005)

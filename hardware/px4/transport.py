@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import select
 import socket
 import time
@@ -9,6 +11,15 @@ from typing import Any, Protocol
 
 from control_stack.errors import InvalidInput, LinkError, MissingDependency
 
+_ADVICE = {
+    errno.EADDRINUSE: ": another program listens there already (a second control-stack, QGroundControl?): end it, or "
+    "take another port",
+    errno.ECONNREFUSED: ": nothing listens there: start what should (mavlink-router, a simulation), or check the port; "
+    "the emulator is at udpin:127.0.0.1:14540",
+    errno.ENOENT: ": no such device: is it plugged in, and its name right (ls /dev/tty*)?",
+    errno.EACCES: ": this user may not use it: join the group that owns it (dialout), and log in anew",
+    errno.EBUSY: ": another program has it",
+}
 FORMS = "udpin:HOST:PORT, udpout:HOST:PORT, tcp:HOST:PORT or serial:DEVICE[:BAUD]"
 
 
@@ -46,7 +57,7 @@ def open_transport(uri: str) -> Transport:
         if kind == "serial":
             return _Serial(uri, rest)
     except OSError as error:
-        raise LinkError(f"{uri}: {error.strerror or error}") from None
+        raise LinkError(f"{uri}: {error.strerror or error}{_ADVICE.get(error.errno or 0, '')}") from None
     raise InvalidInput(f"'{uri}' is no MAVLink address; expected {FORMS}")
 
 
@@ -151,7 +162,11 @@ class _Serial:
             raise InvalidInput(f"'{uri}' needs a device and a rate, as in serial:/dev/ttyACM0:57600")
         try:
             self._port = serial.Serial(device, int(baud), timeout=0.0, write_timeout=0.0)
-        except (serial.SerialException, ValueError) as error:  # no such device, in use; a rate it does not have
+        except serial.SerialException as error:  # its text says everything three times
+            number = error.errno or 0
+            told = os.strerror(number) if number else str(error)
+            raise LinkError(f"{uri}: {told}{_ADVICE.get(number, '')}") from None
+        except ValueError as error:  # a rate that it does not have
             raise LinkError(f"{uri}: {error}") from None
         self._ended = False
 

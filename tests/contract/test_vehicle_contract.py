@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import ClassVar
-
 import numpy as np
 import pytest
 
@@ -14,6 +11,7 @@ from control_stack.quadrotor.parameters import GRAVITY
 from control_stack.types import (
     AttitudeThrustCommand,
     CommandLevel,
+    JointCommand,
     PositionCommand,
     RatesThrustCommand,
     RotorCommand,
@@ -62,15 +60,8 @@ def bad_commands(position):
         ("shape", RatesThrustCommand(np.zeros(3), np.ones(2))),
         ("quaternion", AttitudeThrustCommand(1.01 * LEVEL, 0.2)),
         ("quaternion", AttitudeThrustCommand(np.zeros(4), 0.2)),
-        ("level", JointsCommand(np.zeros(4))),
+        ("level", JointCommand(np.zeros(4))),
     ]
-
-
-@dataclass(frozen=True)
-class JointsCommand:
-    level: ClassVar[CommandLevel] = CommandLevel.JOINTS
-    effort: np.ndarray
-    stamp: float = 0.0
 
 
 def test_is_a_vehicle_and_is_known_before_it_is_connected(subject):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
@@ -60,7 +60,7 @@ def fly(controller, trajectory, seconds, vehicle="crazyflie", x0=None, rotors=Fa
     x, states, references = np.array(x0, float), [], []
     controller.reset()
     for t in times.tolist():
-        reference = trajectory(t)
+        reference = replace(trajectory(t), ahead=lambda offset, t=t: trajectory(t + offset))
         states.append(x)
         references.append(reference.position_w)
         command = np.array(command_columns(controller(t, as_state(x, t, rotors), reference)))

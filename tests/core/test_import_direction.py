@@ -42,7 +42,12 @@ PLACES = {
     "pyomo": ("controllers/*",),
     "highspy": ("controllers/*", "control_stack/bounds/*"),
 }
-EAGER_TORCH = ("control_stack/learning/*", "control_stack/learned/*", "control_stack/foundation/training/*")
+EAGER_TORCH = (
+    "control_stack/learning/*",
+    "control_stack/learned/*",
+    "control_stack/foundation/training/*",
+    "controllers/planning/branching*.py",  # a planner chosen by name, imported then: controllers/planning/factory.py
+)
 SERIALISERS = ("pickle", "cPickle", "_pickle", "dill", "cloudpickle", "joblib", "shelve", "marshal")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields, replace
+from importlib import resources
 
 import numpy as np
 import pytest
@@ -219,3 +220,22 @@ def test_rotors_in_another_order_are_refused(document: dict):
 def test_a_quantity_needs_value_unit_and_source(document: dict, entry):
     document["mass"] = entry
     assert "'mass' must be {value, unit, source}" in refusal(document)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda text: text.replace("mass:", "mass: {", 1), r"line \d+, column \d+: "),
+        (lambda text: text.replace("mass:", "maas:", 1), "did you mean 'mass'"),
+        (
+            lambda text: text.replace("value: 0.027\n", "value: 27 grams\n", 1),
+            "'mass' is not numeric: its value is '27 grams'",
+        ),
+    ],
+    ids=["syntax", "misspelt key", "no number"],
+)
+def test_a_mistake_in_a_vehicle_file_is_shown_where_it_is(change, said: str) -> None:
+    text = (resources.files("control_stack") / "vehicles" / "crazyflie.yaml").read_text(encoding="utf-8")
+    with pytest.raises((InvalidInput, UnknownName), match=said) as error:
+        parse_vehicle(change(text), "mine.yaml")
+    assert "mine.yaml" in str(error.value) and "\n" not in str(error.value)

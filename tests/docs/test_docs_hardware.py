@@ -74,7 +74,9 @@ def test_pages_say_what_was_tried_and_what_was_not(page: Callable, kind: str) ->
 
 def test_the_crazyflies_checks_are_the_drivers(page: Callable) -> None:
     where = QuadrotorState(np.zeros(3), np.zeros(3), np.array([0.0, 0.0, 0.0, 1.0]), np.zeros(3))
-    found = crazyflie_preflight.checks("udp://x", 12, where, 0.0, 4.0, Info.CAN_BE_ARMED | Info.ARMED)
+    found = crazyflie_preflight.checks(
+        "udp://x", 12, where, 0.0, crazyflie_preflight.Health(4.0, Info.CAN_BE_ARMED | Info.ARMED)
+    )
     listed = [row["line"] for row in page("hardware_crazyflie").table("Look before you fly")]
     assert listed == [check.name for check in found]
     text = flat(page("hardware_crazyflie").text)
@@ -133,8 +135,8 @@ def test_the_rehearsal_runs_as_written(page: Callable, kind: str, tmp_path: Path
     """On another port, so that it disturbs nobody."""
     pytest.importorskip({"crazyflie": "cflib", "px4": "pymavlink"}[kind])
     usual, port = {"crazyflie": "19850", "px4": "14540"}[kind], str(free_port())
-    (block, *_) = page(PAGES[kind]).blocks("sh")
-    lines = [[part.replace(usual, port) for part in command] for command in commands(block)]
+    _install, terminal, other, *_ = page(PAGES[kind]).blocks("sh")
+    lines = [[part.replace(usual, port) for part in command] for command in commands(f"{terminal}\n{other}")]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "XDG_CACHE_HOME": str(tmp_path)}
     program = [sys.executable, "-m", "control_stack.cli"]
     with subprocess.Popen(

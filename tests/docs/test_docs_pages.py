@@ -46,6 +46,7 @@ def test_commands_are_ones_that_the_program_knows(path: Path) -> None:
     for command in _COMMAND.findall(path.read_text(encoding="utf-8")):
         if command.split()[1] not in (
             "fly",
+            "push",
             "sim",
             "collect",
             "fit",

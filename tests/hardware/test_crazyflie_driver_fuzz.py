@@ -47,7 +47,7 @@ def test_random_datagrams_over_the_socket(rig, count: int) -> None:
     served.firmware.handle = lambda datagram: heard.append(decode(datagram)) or handle(datagram)
     bad = 0
     for k, datagram in enumerate(datagrams(count)):
-        served.server._send(0, datagram, served.server._peers[0])
+        served.server._send(0, datagram, served.server._doors[0].peer)
         if k % 20 == 0:  # no faster than a radio: nothing is to be lost to a full buffer
             time.sleep(0.002)
             bad += not vehicle.state().is_finite()

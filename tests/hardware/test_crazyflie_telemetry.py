@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -125,3 +127,16 @@ def test_a_battery_that_is_not_a_number_is_not_known() -> None:
     t = Telemetry()
     t.take_health(10, {"pm.vbat": float("nan")})
     assert t.voltage is None and t.info is None
+
+
+def test_health_is_as_old_as_the_states_that_came_since() -> None:
+    t = Telemetry()
+    assert t.health_age() == math.inf
+    t.take_attitude(10, ATTITUDE)
+    t.take_health(10, {"supervisor.info": 1})
+    for stamp in range(10, 1510, 10):
+        t.take_motion(stamp, MOTION)
+    assert t.health_age() == pytest.approx(1.49)
+    t.take_health(1510, {"supervisor.info": 1})  # a jump is believed when the next one follows on it
+    t.take_health(1610, {"supervisor.info": 1})
+    assert t.health_age() == 0.0

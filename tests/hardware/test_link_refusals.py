@@ -231,3 +231,19 @@ def test_help_names_the_policy(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["fly", "--help"])
     assert "foundation[:FILE.safetensors]" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (["--uri", "udpin:127.0.0.1:1"], "is a link of px4: add --backend px4"),
+        (["--uri", "radio://0/80/2M"], "is a link of crazyflie: add --backend crazyflie"),
+        (["--arm"], "--arm is for a vehicle behind a link, simulators have none: add --backend"),
+    ],
+)
+def test_a_link_without_its_back_end_is_told_which_to_add(
+    options: list[str], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["fly", "--no-ros", *options]) == 2
+    line = capsys.readouterr().err
+    assert told in line and line.count("\n") == 1

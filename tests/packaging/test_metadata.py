@@ -56,8 +56,8 @@ def test_launch_folder_never_becomes_a_package(root: Path) -> None:
 
 def test_the_promised_extras_exist(pyproject: dict[str, Any]) -> None:
     extras = pyproject["project"]["optional-dependencies"]
-    assert set(extras) == {"ros", "sim", "mpc", "mip", "hardware", "learn", "ray", "dev", "all"}
-    features = set(extras) - {"dev", "all"}
+    assert set(extras) == {"ros", "sim", "mpc", "mip", "hardware", "learn", "ray", "clients", "dev", "all"}
+    features = set(extras) - {"clients", "dev", "all"}
     (everything,) = extras["all"]
     assert set(re.search(r"\[(.*)\]", everything)[1].split(",")) == features
 

@@ -75,9 +75,9 @@ def test_emergency_stops_at_once_and_latches_until_disarmed(bench_in) -> None:
     ("change", "word"),
     [
         ({"valid": False}, "valid"),
-        ({"position_w": np.array([0.0, np.nan, 0.0])}, "valid"),
-        ({"stamp": -1.0}, "valid"),
-        ({"stamp": math.nan}, "valid"),
+        ({"position_w": np.array([0.0, np.nan, 0.0])}, "not finite"),
+        ({"stamp": -1.0}, "old (at most 300)"),
+        ({"stamp": math.nan}, "not finite"),
         ({"quat_xyzw": TILTED}, "tilted"),
     ],
     ids=["invalid", "nan", "stale", "nan stamp", "tilted"],
@@ -151,3 +151,16 @@ def test_yaw_of_a_tilted_vehicle_is_its_heading(bench) -> None:
     sent = bench.step(0.1)
     assert bench.phase is Phase.HOLD and isinstance(sent, PositionCommand)
     assert sent.yaw == pytest.approx(1.2, abs=1e-9)
+
+
+def test_a_state_that_is_too_old_is_refused_with_its_age_and_what_is_to_blame(bench) -> None:
+    bench.step()
+    old = replace(bench.state, stamp=bench.t - 0.412)
+    reply = bench.supervisor.arm(bench.t, old)
+    assert not reply.accepted and reply.message == (
+        "refused: the newest state is 412 ms old (at most 300): this computer or the link is too slow"
+    )
+    assert bench.supervisor.arm(bench.t, bench.state).accepted
+    assert "412 ms old (at most 300)" in bench.supervisor.takeoff(bench.t, old).message
+    assert "does not know where it is" in bench.supervisor.takeoff(bench.t, replace(bench.state, valid=False)).message
+    assert bench.phase is Phase.ARMED

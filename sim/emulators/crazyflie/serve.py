@@ -37,11 +37,15 @@ def serve(options: argparse.Namespace) -> int:
     first = DEFAULT_PORT if options.port is None else options.port
     if first + options.count - 1 > 65535:
         raise InvalidInput(f"--port {first} with --count {options.count} goes beyond port 65535")
-    with UdpServer(vehicles(options), options.host, first) as server, TcpRelay(server.ports, options.host):
+
+    def say(line: str) -> None:
+        print(line, file=sys.stderr, flush=True)
+
+    with UdpServer(vehicles(options), options.host, first, say) as server, TcpRelay(server.ports, options.host):
         for port in server.ports:
             print(f"serving a Crazyflie on udp://{options.host}:{port}, and tcp:// there", flush=True)
         with suppress(KeyboardInterrupt):
             server.run(lambda: False, TICK if options.count == 1 else _SLOW_TICK)
-        if server.slipped:
-            print(f"the machine was too slow: {server.slipped:.1f} s were given up", file=sys.stderr)
+        if server.slowness.seconds:
+            say(f"the machine was too slow: {server.slowness.seconds:.1f} s were given up")
     return 0

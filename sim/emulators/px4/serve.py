@@ -5,12 +5,14 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from contextlib import suppress
 
 from control_stack.errors import InvalidInput
 from control_stack.quadrotor.parameters import load_vehicle
 from sim.config import SimulationConfig
 from sim.emulators.px4.emulator import TICK, PX4Emulator
 from sim.emulators.px4.options import OFFBOARD_PORT, PX4EmulatorOptions
+from sim.emulators.slowness import Slowness
 from sim.sensors import sensor_preset
 
 _SPACING = 2.0  # m between vehicles
@@ -29,13 +31,18 @@ def serve(options: argparse.Namespace) -> int:
             for route in emulators[-1].routes:
                 where = f"{options.host}:{route.remote}"
                 print(f"serving PX4, MAVLink system {1 + i}, from port {route.port} to udp {where}", flush=True)
-        late = _run(emulators)
+        slowness = Slowness(_say)
+        _run(emulators, slowness)
     finally:
         for emulator in emulators:
             emulator.close()
-    if late:
-        print(f"the machine was too slow: {late:.1f} s were given up", file=sys.stderr)
+    if slowness.seconds:
+        _say(f"the machine was too slow: {slowness.seconds:.1f} s were given up")
     return 0
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 def _emulator(options: argparse.Namespace, port: int, number: int) -> PX4Emulator:
@@ -45,10 +52,10 @@ def _emulator(options: argparse.Namespace, port: int, number: int) -> PX4Emulato
     return PX4Emulator(parameters, PX4EmulatorOptions(port, options.host, 1 + number), simulation)
 
 
-def _run(emulators: list[PX4Emulator]) -> float:
-    """Follows the wall clock until interrupted; returns the seconds that the machine was too slow for."""
-    late, due = 0.0, time.monotonic()
-    try:
+def _run(emulators: list[PX4Emulator], slowness: Slowness) -> None:
+    """Follows the wall clock until interrupted."""
+    due = time.monotonic()
+    with suppress(KeyboardInterrupt):
         while True:
             for emulator in emulators:
                 emulator.step(TICK)
@@ -57,6 +64,5 @@ def _run(emulators: list[PX4Emulator]) -> float:
             if behind < 0.0:
                 time.sleep(-behind)
             elif behind > _HOPELESS:
-                late, due = late + behind, due + behind
-    except KeyboardInterrupt:
-        return late
+                due += behind
+                slowness.give_up(behind, due)

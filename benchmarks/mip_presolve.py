@@ -1,0 +1,50 @@
+"""Why HiGHS runs without presolve: its answers on a fixed set of small programs whose optima are enumerated."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from control_stack.artefacts.tables import BenchRow, Findings
+from controllers.planning.mip import MipPlanner
+from controllers.planning.mip.solve import _highs
+
+_ATOL = 1e-4  # of an optimum: far above HiGHS's tolerances on costs of order 1
+
+
+def measure(seed: int, quick: bool) -> Findings:
+    """Wrong answers with presolve and without; the programs are the same whatever the seed."""
+    import highspy
+
+    helpers = str(Path(__file__).resolve().parents[1] / "tests" / "helpers")
+    if helpers not in sys.path:
+        sys.path.append(helpers)
+    from mip_toys import VALUES, enumerated, walled  # the tests' own programs, and their enumeration
+
+    wrong: dict[str, list[int]] = {"off": [], "on": []}
+    count = 16 if quick else 100
+    for number in range(count):
+        problem, x0, goal, before = walled(
+            number, horizon=2, relus=5, choices={"u0 [m]": VALUES, "u1 [m]": VALUES[::2]}
+        )
+        optimum = enumerated(problem, x0, goal, before)
+        milp = MipPlanner(problem, samples=0).program(x0, goal, before)
+        for presolve, found in wrong.items():
+            highs = _highs(highspy, milp, presolve=presolve, mip_rel_gap=1e-7)
+            highs.run()
+            ended, value = highs.getModelStatus(), highs.getInfo().objective_function_value
+            kinds = highspy.HighsModelStatus
+            if ended == kinds.kOptimal:
+                right = np.isfinite(optimum) and abs(value - optimum) <= _ATOL * (1.0 + abs(optimum))
+            else:
+                right = ended in (kinds.kInfeasible, kinds.kUnboundedOrInfeasible) and np.isinf(optimum)
+            if not right:
+                found.append(number)
+    test = f"HiGHS {highspy.Highs().version()}, {count} enumerated programs"
+    rows = [
+        BenchRow(test, "wrong answers, presolve off", float(len(wrong["off"])), "1", "== 0"),
+        BenchRow(test, "wrong answers, presolve on", float(len(wrong["on"])), "1"),
+    ]
+    return Findings(rows, {"wrong": wrong})

@@ -1,0 +1,1 @@
+"""Arms: serial chains of turning joints, their rigid-body dynamics, loads and references."""

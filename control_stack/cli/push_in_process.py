@@ -1,0 +1,58 @@
+"""A push in one process."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from control_stack.artefacts.log import FlightLog
+from control_stack.cli.push import PushConfig
+from control_stack.cli.push_report import PushOutcome
+from control_stack.learning.sparse_relu import SparseReLUDynamics
+
+
+def bar(steps: int) -> tqdm:
+    """A progress bar of steps."""
+    return tqdm(total=steps, desc="push", unit="step", file=sys.stderr, leave=False, disable=None)
+
+
+def in_process(config: PushConfig, model: SparseReLUDynamics, log: Path, check: Callable[[], None]) -> PushOutcome:
+    """Plans and simulates in turn; ``check`` raises KeyboardInterrupt when the user has ended it."""
+    from controllers.planning.factory import deadline_of, make_planner, read_settings
+    from controllers.planning.problem import Problem
+    from controllers.planning.receding import RecedingHorizon
+    from sim.tasks.closed_loop import ClosedLoop, StepDelay, chosen_goal
+    from sim.tasks.factory import make_task
+
+    settings = read_settings(config.settings, config.controller) if config.settings else {}
+    problem = Problem(model, config.horizon, effort=np.full(len(model.spec.inputs), config.effort))
+    planner = make_planner(config.controller, problem, config.seed, settings)
+    deadline = deadline_of(config.controller, config.deadline, settings)
+    task = make_task(config.task)
+    outcome = PushOutcome()
+    try:
+        with FlightLog(log) as recorder, bar(config.steps) as progress:
+            if deadline is not None:
+                planner.warm()
+            controller = RecedingHorizon(planner, deadline, config.compute_delay != "none")
+            goal = chosen_goal(task, config.goal, config.seed)
+            task.reset(config.seed)
+            loop = ClosedLoop(task, goal, config.steps, StepDelay(config.compute_delay), recorder)
+            while not loop.over:
+                check()
+                began = time.monotonic()
+                plan = controller(task.state, goal)
+                loop.planned(loop.t, plan.values())
+                loop.answer(plan.inputs[0], time.monotonic() - began)
+                progress.update(loop.taken - progress.n)
+    except KeyboardInterrupt:
+        outcome.interrupted = True
+    finally:
+        planner.close()
+        task.close()
+    return outcome

@@ -1,0 +1,1 @@
+"""Planning through a learned model: the problem, and planners that answer it."""

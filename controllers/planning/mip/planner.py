@@ -1,0 +1,157 @@
+"""Planning by mixed-integer programming: exact for the model, anytime, never worse than where it starts."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from types import TracebackType
+
+import numpy as np
+
+from control_stack.errors import InvalidInput
+from control_stack.learning.spec import Goal
+from control_stack.types import Array
+from controllers.planning.mip.best import Best
+from controllers.planning.mip.boxes import boxes_from
+from controllers.planning.mip.encoding import Encoding
+from controllers.planning.mip.pool import SolverPair
+from controllers.planning.mip.program import Milp
+from controllers.planning.mip.solve import RELATIVE_GAP, Answer, solve
+from controllers.planning.mip.template import step_template
+from controllers.planning.problem import TOLERANCE, Plan, Problem
+from controllers.planning.sampling_cem import ICEM, ICEMSettings
+
+MAX_NODES = 100
+# Rollouts of a short search by sampling for somewhere to start from.
+SAMPLES = 256
+# The part of a deadline that is left when the solver is told to stop: for its last words and the answer.
+_STOP_SHARE, _STOP_S, _ANSWER_S = 0.1, 0.010, 0.001
+_STOPPED_BY_DEADLINE = Answer("stopped")
+
+
+class MipPlanner:
+    """A planner (``problem.Planner``). Without a deadline it solves in this process until ``max_nodes``, and the same
+    calls give the same plans; with one it solves in a worker process that can be interrupted, and killed.
+
+    Args:
+        problem: With stage cost "l1" or "linf".
+        max_nodes: Of branch and bound in calls without a deadline; None until proven.
+        relative_gap: At which a plan counts as optimal.
+        samples: Rollouts that are spent on a start; 0 for none.
+        seed: Of those.
+
+    Raises:
+        InvalidInput: The cost is quadratic, or the model has layers other than affine and ReLU ones.
+    """
+
+    def __init__(
+        self, problem: Problem, max_nodes: int | None = MAX_NODES,
+        relative_gap: float = RELATIVE_GAP, samples: int = SAMPLES, seed: int = 0,
+    ):  # fmt: skip
+        self.problem, self.max_nodes, self.relative_gap = problem, max_nodes, relative_gap
+        self._template = step_template(problem.model.collapsed().to_network(), problem.nx)
+        self.encoding = Encoding(problem, self._template)
+        limits = problem.spec.input_lower, problem.spec.input_upper
+        self._limits = [np.tile(side, (problem.horizon, 1)) for side in limits]
+        self._sampler = ICEM(problem, ICEMSettings(rollouts=samples), seed) if samples else None
+        self._workers: SolverPair | None = None
+
+    def __enter__(self) -> MipPlanner:
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    @property
+    def workers(self) -> SolverPair:
+        """The solver's processes; the first use starts them."""
+        if self._workers is None:
+            self._workers = SolverPair()
+        return self._workers
+
+    def warm(self) -> None:
+        """Starts the solver's processes and waits until they are up, so that the first deadline finds them ready."""
+        self.workers.wait_until_ready()
+
+    def reset(self) -> None:
+        """Draws for starts begin anew."""
+        if self._sampler is not None:
+            self._sampler.reset()
+
+    def close(self) -> None:
+        """Ends the solver's processes."""
+        if self._workers is not None:
+            self._workers.close()
+            self._workers = None
+
+    def program(self, x0: Array, goal: Goal, before: Array | None = None) -> Milp:
+        """What is solved for one state."""
+        boxes = boxes_from(self._template, x0, *self._limits)
+        return self.encoding.fill(x0, goal, before, boxes)
+
+    def plan(
+        self, x0: Array, goal: Goal, start: Array | None = None, before: Array | None = None,
+        deadline: float | None = None,
+    ) -> Plan:  # fmt: skip
+        """See ``problem.Planner``.
+
+        Raises:
+            InfeasibleStart: The start breaks a constraint.
+            InvalidInput: A state, goal, start or input that cannot be meant.
+        """
+        began = time.monotonic()
+        problem, spec = self.problem, self.problem.spec
+        x0, goal = spec.check_state(x0), spec.check_goal(goal)
+        if before is not None and (np.shape(before) != (problem.nu,) or not np.isfinite(before).all()):
+            raise InvalidInput(f"planning: the input before needs {problem.nu} finite numbers")
+        if deadline is not None and not deadline > 0.0:
+            raise InvalidInput(f"planning: a deadline must be above zero, got {deadline}")
+        best = Best(problem, x0, goal, before, start)
+        plans = [best.inputs]
+        if self._sampler is not None:
+            plans.insert(0, self._sampler.plan(x0, goal, start, before).inputs)
+            best.consider(plans[0])
+        times = {"start": time.monotonic() - began}
+        milp = self.program(x0, goal, before)
+        rollouts = [(problem.model.rollout(x0, plan), plan) for plan in plans]
+        points = [self.encoding.point(*r, goal, before) for r in rollouts if problem.violation(*r) <= TOLERANCE]
+        times["build"] = time.monotonic() - began - times["start"]
+        if deadline is None:
+            answer = self._here(milp, points, best)
+        else:
+            answer = self._in_worker(milp, points, best, began + deadline)
+        times["solve"] = time.monotonic() - began - times["build"] - times["start"]
+        return best.plan(answer, self.relative_gap, began, times)
+
+    def _here(self, milp: Milp, points: list[Array], best: Best) -> Answer:
+        try:
+            return solve(milp, points, best.offer, max_nodes=self.max_nodes, relative_gap=self.relative_gap)
+        except ImportError as error:
+            return Answer("failed", note=f"HiGHS cannot be used: {error}")
+
+    def _in_worker(self, milp: Milp, points: list[Array], best: Best, until: float) -> Answer:
+        """Collects what the worker streams; past the deadline it is left to stop, or be replaced by the next call."""
+        worker, notes = self.workers.idle()
+        best.notes += notes
+        left = until - time.monotonic()
+        worker.start(milp, points, self.relative_gap)
+        answer = _collect(worker.receive, best, until - min(_STOP_SHARE * left, _STOP_S))
+        if answer is None:
+            worker.stop()
+            answer = _collect(worker.receive, best, until - _ANSWER_S)
+        return _STOPPED_BY_DEADLINE if answer is None else answer
+
+
+def _collect(receive: Callable[[float], tuple | None], best: Best, until: float) -> Answer | None:
+    """Until the worker is done, or this time (monotonic) has come."""
+    while (message := receive(until)) is not None:
+        kind, content = message
+        if kind == "incumbent":
+            best.offer(content)
+        elif kind == "bound":
+            best.bound = max(best.bound, content)
+        elif kind == "done":
+            return content
+        else:
+            return Answer("failed", note=content)
+    return None

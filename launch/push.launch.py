@@ -1,0 +1,96 @@
+"""Start a table and a planner that pushes on it: ros2 launch control_stack push.launch.py controller:=cem.
+
+What gets started is decided by plain functions on plain data, as in fly.launch.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+PACKAGE = "control_stack"
+
+
+class Argument(NamedTuple):
+    """One launch argument; no choices means free text."""
+
+    name: str
+    default: str
+    description: str
+    choices: tuple[str, ...] = ()
+
+
+class NodeSpec(NamedTuple):
+    """One process: an executable of this package, its node and its parameters."""
+
+    executable: str
+    name: str
+    namespace: str
+    parameters: Mapping[str, Any]
+    owns_world: bool
+
+
+def arguments() -> tuple[Argument, ...]:
+    """All launch arguments."""
+    return (
+        Argument("controller", "mip", "the planner", ("mip", "cem", "icem", "mppi")),
+        Argument(
+            "task",
+            "pushing-disc",
+            "what is pushed",
+            ("pushing-disc", "pushing-box", "pushing-t", "sorting", "rope"),
+        ),
+        Argument("model", "", "a model.safetensors of control-stack fit sparse; empty: the shipped one of the task"),
+        Argument("goal", "", "pose of the object, x,y or x,y,angle in m and rad; empty: drawn by the seed"),
+        Argument("seed", "0", "of start, goal and draws"),
+        Argument("steps", "60", "of 0.1 s, after which it is over"),
+        Argument("deadline", "0.0", "s of wall time of a plan; 0: 0.1 for mip, none for samplers"),
+        Argument("log_path", "", "MCAP file to write; empty for none"),
+        Argument("namespace", "", "prefix of every topic; empty for none"),
+        Argument("lockstep", "true", "whether time waits for the planner", ("true", "false")),
+    )
+
+
+def composition(values: Mapping[str, str]) -> tuple[NodeSpec, ...]:
+    """The processes for one set of argument values (name -> text, complete): the table's, then the planner's."""
+    common = {"task": values["task"], "seed": int(values["seed"]), "lockstep": values["lockstep"] == "true"}
+    table = {name: values[name] for name in ("goal", "log_path")} | {"steps": int(values["steps"])}
+    planner = {name: values[name] for name in ("controller", "model")} | {"deadline": float(values["deadline"])}
+    return (
+        NodeSpec("task_node", "task", values["namespace"], {**common, **table}, True),
+        NodeSpec("planner_node", "planner", values["namespace"], {**common, **planner}, False),
+    )
+
+
+def generate_launch_description() -> Any:
+    """Entry point for `ros2 launch`."""
+    from launch import LaunchDescription
+    from launch.actions import DeclareLaunchArgument, OpaqueFunction, Shutdown
+    from launch.substitutions import LaunchConfiguration
+    from launch_ros.actions import Node
+
+    def start(context: Any) -> list[Any]:
+        values = {argument.name: LaunchConfiguration(argument.name).perform(context) for argument in arguments()}
+        return [
+            Node(
+                package=PACKAGE,
+                executable=spec.executable,
+                name=spec.name,
+                namespace=spec.namespace,
+                parameters=[dict(spec.parameters)],
+                output="screen",
+                on_exit=Shutdown() if spec.owns_world else None,
+            )
+            for spec in composition(values)
+        ]
+
+    declared = [
+        DeclareLaunchArgument(
+            argument.name,
+            default_value=argument.default,
+            description=argument.description,
+            choices=list(argument.choices) or None,
+        )
+        for argument in arguments()
+    ]
+    return LaunchDescription([*declared, OpaqueFunction(function=start)])

@@ -1,0 +1,82 @@
+"""docs/push.md: its tables are those of the nodes and of the launch file, its settings are read."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import yaml
+
+from controllers.planning.factory import PLANNERS, make_planner, read_settings
+from controllers.planning.problem import Problem
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def launch_file() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("push_launch_of_docs", ROOT / "launch" / "push.launch.py")
+    module = importlib.util.module_from_spec(spec)  # type: ignore[arg-type]
+    spec.loader.exec_module(module)  # type: ignore[union-attr]
+    return module
+
+
+def declared(node: str) -> dict[str, Any]:
+    pytest.importorskip("rclpy")
+    from control_stack.ros.lifecycle import AUTOSTART
+    from controllers.planning import node as planner
+    from sim.tasks import node as task
+
+    own = {"task": task.PARAMETERS, "planner": planner.PARAMETERS}[node]
+    return {p.name: p for p in (*own, AUTOSTART)}
+
+
+@pytest.mark.parametrize("node", ["task", "planner"])
+def test_parameters(page: Callable[[str], Any], node: str) -> None:
+    rows, real = {row["parameter"]: row for row in page("push").table(f"Parameters of `{node}`")}, declared(node)
+    assert set(rows) == set(real)
+    for name, parameter in real.items():
+        row = rows[name]
+        value = yaml.safe_load(row["default"])
+        assert value == parameter.default and type(value) is type(parameter.default), name
+        if parameter.choices:
+            assert {choice.strip() for choice in row["range"].split(",")} == set(parameter.choices), name
+        elif parameter.limits:
+            assert tuple(float(end) for end in row["range"].split("..")) == parameter.limits, name
+        else:
+            assert not row["range"], name
+        assert row["meaning"]
+
+
+def test_launch_arguments(page: Callable[[str], Any], launch_file: ModuleType) -> None:
+    rows = {row["argument"]: row for row in page("push").table("Over ROS 2")}
+    real = {argument.name: argument for argument in launch_file.arguments()}
+    assert set(rows) == set(real)
+    for name, argument in real.items():
+        assert tuple(c.strip() for c in rows[name]["choices"].split(",") if c.strip()) == argument.choices
+        assert rows[name]["default"] == argument.default
+
+
+def test_every_planner_has_its_row(page: Callable[[str], Any]) -> None:
+    assert [row["controller"] for row in page("push").table("Controllers")] == list(PLANNERS)
+
+
+def test_the_settings_are_read(page: Callable[[str], Any], tmp_path: Path) -> None:
+    from sampling_toys import point
+
+    (text,) = re.findall(r"`(\{\"settings\".*?\}\}\})`|`(\{\"settings\".*?\}\})`", page("push").section("Settings"))
+    file = tmp_path / "settings.json"
+    file.write_text(next(filter(None, text)))
+    assert set(json.loads(file.read_text())["settings"]) == {"icem", "mip"}
+    assert make_planner("icem", Problem(point(), 3), settings=read_settings(file, "icem")).settings.rollouts == 1000
+    assert read_settings(file, "mip") == {"max_nodes": 200}
+
+
+def test_the_picture_is_there_and_small() -> None:
+    assert 10_000 < (ROOT / "docs" / "push.png").stat().st_size < 80_000
