@@ -19,11 +19,12 @@ from controllers.planning.mip.program import Milp
 from controllers.planning.mip.solve import RELATIVE_GAP, Answer, solve
 from controllers.planning.mip.template import step_template
 from controllers.planning.problem import TOLERANCE, Plan, Problem
-from controllers.planning.sampling_cem import ICEM, ICEMSettings
+from controllers.planning.sampling_mppi import MPPI, MPPISettings
 
 MAX_NODES = 100
-# Rollouts of a short search by sampling for somewhere to start from.
-SAMPLES = 256
+# Short searches by sampling for somewhere to start from, and the rollouts of each: descents from several places end in
+# better ones than a single longer search.
+SEARCHES, SAMPLES = 3, 2000
 # The part of a deadline that is left when the solver is told to stop: for its last words and the answer.
 _STOP_SHARE, _STOP_S, _ANSWER_S = 0.1, 0.010, 0.001
 _STOPPED_BY_DEADLINE = Answer("stopped")
@@ -37,7 +38,7 @@ class MipPlanner:
         problem: With stage cost "l1" or "linf".
         max_nodes: Of branch and bound in calls without a deadline; None until proven.
         relative_gap: At which a plan counts as optimal.
-        samples: Rollouts that are spent on a start; 0 for none.
+        samples: Rollouts of each of the searches for a start; 0 for none.
         seed: Of those.
 
     Raises:
@@ -53,7 +54,7 @@ class MipPlanner:
         self.encoding = Encoding(problem, self._template)
         limits = problem.spec.input_lower, problem.spec.input_upper
         self._limits = [np.tile(side, (problem.horizon, 1)) for side in limits]
-        self._sampler = ICEM(problem, ICEMSettings(rollouts=samples), seed) if samples else None
+        self._sampler = MPPI(problem, MPPISettings(rollouts=samples), seed) if samples else None
         self._workers: SolverPair | None = None
 
     def __enter__(self) -> MipPlanner:
@@ -109,8 +110,10 @@ class MipPlanner:
         best = Best(problem, x0, goal, before, start)
         plans = [best.inputs]
         if self._sampler is not None:
-            plans.insert(0, self._sampler.plan(x0, goal, start, before).inputs)
-            best.consider(plans[0])
+            found = [self._sampler.plan(x0, goal, start, before).inputs for _ in range(SEARCHES)]
+            for plan in found:
+                best.consider(plan)
+            plans = found + plans
         times = {"start": time.monotonic() - began}
         milp = self.program(x0, goal, before)
         rollouts = [(problem.model.rollout(x0, plan), plan) for plan in plans]
