@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +13,14 @@ import yaml
 from control_stack.errors import InvalidInput, UnknownName
 from control_stack.types import Array
 
+# Not by the package's name: in the folder above a clone called control_stack that is the clone, not the package.
+_PACKAGE = Path(__file__).parent
 Schema = Mapping[str, tuple[str, tuple[int, ...]]]  # key -> (unit, shape)
 
 
 def shipped_names(folder: str) -> list[str]:
     """Names of the files that ship in a folder of this package ("vehicles", "vehicles/arms")."""
-    found = resources.files("control_stack").joinpath(folder).iterdir()
+    found = (_PACKAGE / folder).iterdir()
     return sorted(f.name.removesuffix(".yaml") for f in found if f.name.endswith(".yaml"))
 
 
@@ -41,7 +42,7 @@ def read_text(name_or_path: str | Path, kind: str, folder: str) -> tuple[str, st
             raise InvalidInput(f"{kind} file {path} is not UTF-8 text") from None
     if name not in shipped_names(folder):
         raise UnknownName(kind, name, [*shipped_names(folder), "path/to/file.yaml"])
-    file = resources.files("control_stack") / folder / f"{name}.yaml"
+    file = _PACKAGE / folder / f"{name}.yaml"
     return file.read_text(encoding="utf-8"), f"{name}.yaml"
 
 

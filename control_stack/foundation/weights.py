@@ -11,7 +11,6 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -136,7 +135,7 @@ def save(
 
 def shipped_path() -> Path:
     """Where the weights that come with the package lie, or would lie."""
-    return Path(str(resources.files("control_stack") / "foundation" / "data" / "foundation.safetensors"))
+    return Path(__file__).parent / "data" / "foundation.safetensors"
 
 
 def load(path: str | Path | None = None) -> PolicyWeights:

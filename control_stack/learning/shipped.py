@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.resources import files
 from pathlib import Path
 
 from control_stack.errors import InvalidInput
@@ -16,7 +15,7 @@ def model_of(task: str) -> Path:
     Raises:
         InvalidInput: None is shipped; the message says how to fit one.
     """
-    path = Path(str(files(__package__))) / _FOLDER / f"{task}.safetensors"
+    path = Path(__file__).parent / _FOLDER / f"{task}.safetensors"
     if not path.is_file():
         raise InvalidInput(
             f"no model of {task} is shipped; fit one: control-stack collect {task} --out data/{task}, then "
