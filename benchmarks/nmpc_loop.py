@@ -26,8 +26,7 @@ from sim.factory import make_vehicle
 PERIOD, STEP, HORIZON = 0.01, 0.04, 20
 LEVELS = (CommandLevel.ROTORS, CommandLevel.CTBR)
 # Dense solvers of the wheel; DAQP first, since the others' costs are compared with its own.
-_QUIET = {"print_iter": False, "print_header": False, "print_info": False}
-_WHEEL = {"daqp": {}, "osqp": {"osqp": {"verbose": False}}, "proxqp": {}, "piqp": {}, "ipqp": _QUIET}
+_WHEEL = {"daqp": {}, "osqp": {"osqp": {"verbose": False}}, "proxqp": {}, "piqp": {}}
 Solver = Callable[[Array, Array], Array]  # state, references -> input
 
 

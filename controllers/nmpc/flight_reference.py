@@ -52,14 +52,11 @@ class FlightReference:
     def __call__(self, reference: Reference, x: Array, p: Array) -> Array:
         """(N + 1, SIZE). x: state now; references take the sign of its attitude. p: disturbance and airframe."""
         references = [reference, *(ahead(reference, s) for s in self._offsets)]
-        stacked = np.array(
-            [
-                (*r.position_w, *r.velocity_w, *r.acceleration_w, *r.jerk_w, float(r.yaw), float(r.yaw_rate))
-                for r in references
-            ]
-        )
-        v, a, jerk = (tuple(stacked[:, i : i + 3].T) for i in (3, 6, 9))
-        yaw, yaw_rate = stacked[:, 12], stacked[:, 13]
+        names = ("position_w", "velocity_w", "acceleration_w", "jerk_w")
+        position, velocity, acceleration, jerk = (np.array([getattr(r, name) for r in references]) for name in names)
+        yaw = np.array([float(r.yaw) for r in references])
+        yaw_rate = np.array([float(r.yaw_rate) for r in references])
+        v, a = tuple(velocity.T), tuple(acceleration.T)
         airframe = airframe_from_columns(p[DISTURBANCE_SIZE:].tolist())
         mass, limit = airframe.mass, self._loops.max_specific_thrust * self._loops.airframe.mass / airframe.mass
         wanted = tuple(a[i] - p[3 + i] / mass for i in range(3))
@@ -73,11 +70,11 @@ class FlightReference:
         magnitude = norm(force)
         thrust = mass * magnitude
         y = np.empty((len(references), SIZE))
-        gap = stacked[0, 0:3] - x[0:3]
+        gap = position[0] - x[0:3]
         nearer = (min(1.0, _FAR / max(float(np.linalg.norm(gap)), 1e-9)) - 1.0) * gap
-        y[:, POSITION], y[:, VELOCITY] = stacked[:, 0:3] + nearer, stacked[:, 3:6]
+        y[:, POSITION], y[:, VELOCITY] = position + nearer, velocity
         y[:, QUAT] = _continuous(np.stack(quat_from_axes(*axes), axis=-1), x[6:10])
-        y[:, OMEGA] = np.stack(desired_rates(axes, magnitude, jerk, yaw_rate), axis=-1)  # type: ignore[arg-type]
+        y[:, OMEGA] = np.stack(desired_rates(axes, magnitude, tuple(jerk.T), yaw_rate), axis=-1)  # type: ignore[arg-type]
         y[:, THRUST] = thrust
         y[:, ROTORS] = np.mean(rotor_speed_for_thrust((0.25 * thrust,) * 4, airframe), axis=0)
         return y
