@@ -70,7 +70,7 @@ def _draw_course(axes: Any, title: str, records: Sequence[Mapping[str, Any]]) ->
     if scores:
         right = axes.twinx()
         right.semilogy(*zip(*scores, strict=True), color=_SCORE, marker=".", linewidth=1.2)
-        right.set_ylabel("validation score (1: all figures met on average)", fontsize=9, color=_SCORE)
+        right.set_ylabel("validation score (1.1: all figures just met)", fontsize=9, color=_SCORE)
         right.tick_params(colors=_FAINT, labelsize=9)
 
 
