@@ -159,7 +159,7 @@ class Tree:
         of, e = self._of, self._effort
         order = self.open.bound.argsort()
         taken, rest = self.open[order[:count]], order[count:]
-        children = of.ascend(of.enclose(self._children(taken)), e.ascents, e.rate)
+        children = of.ascend(of.enclose(self._children(taken)), e.ascents, e.rate, self.cut)
         kept = self._chosen(taken, children)
         self.nodes += len(kept)
         self._improve(kept.corner)
@@ -169,7 +169,7 @@ class Tree:
             kept = of.enclose(of.tighten(kept, units, self.cut, e.tighten_steps, e.tighten_rate))
             kept = kept[kept.bound < self.cut]
         if len(kept) and e.units:
-            kept = of.ascend(kept, e.last_ascents, e.last_rate)
+            kept = of.ascend(kept, e.last_ascents, e.last_rate, self.cut)
             kept = kept[kept.bound < self.cut]
         remaining = self.open[rest]
         self.open = Boxes.joined([remaining[remaining.bound < self.cut], kept])
