@@ -46,7 +46,7 @@ def test_share_holds_what_ros_reads(prefix: Path, root: Path) -> None:
 def test_rooms_and_data_import_from_the_prefix(prefix: Path, root: Path, tmp_path: Path) -> None:
     code = (
         "import control_stack, controllers, sim; from importlib.resources import files\n"
-        "print(*sorted(p.name for p in (files('control_stack') / 'vehicles').iterdir()))"
+        "print(*sorted(p.name for p in (files('control_stack') / 'vehicles').rglob('*.yaml')))"
     )
     # What a user does: source the prefix, from a folder that is not the checkout.
     script = f". '{prefix}/share/control_stack/package.sh' && exec '{sys.executable}' -P -c \"$CODE\""
@@ -60,4 +60,4 @@ def test_rooms_and_data_import_from_the_prefix(prefix: Path, root: Path, tmp_pat
         capture_output=True,
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.split() == sorted(p.name for p in (root / "control_stack/vehicles").glob("*.yaml"))
+    assert done.stdout.split() == sorted(p.name for p in (root / "control_stack/vehicles").rglob("*.yaml"))

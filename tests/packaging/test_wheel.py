@@ -65,10 +65,10 @@ def test_imports_need_no_extra(clean_python: Path, tmp_path: Path) -> None:
 def test_vehicle_data_is_found_from_any_folder(clean_python: Path, tmp_path: Path, root: Path) -> None:
     code = (
         "from importlib.resources import files; import yaml\n"
-        "for path in sorted((files('control_stack') / 'vehicles').iterdir(), key=lambda p: p.name):\n"
+        "for path in sorted((files('control_stack') / 'vehicles').rglob('*.yaml'), key=lambda p: p.name):\n"
         "    assert isinstance(yaml.safe_load(path.read_text()), dict); print(path.name)"
     )
-    shipped = sorted(path.name for path in (root / "control_stack" / "vehicles").glob("*.yaml"))
+    shipped = sorted(path.name for path in (root / "control_stack" / "vehicles").rglob("*.yaml"))
     assert run(clean_python, "-c", code, cwd=tmp_path).split() == shipped
 
 
