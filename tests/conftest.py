@@ -22,9 +22,10 @@ _RERUNS = 2
 
 @pytest.hookimpl(tryfirst=True)  # before -m picks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks these tests, whose folders say what they are."""
+    """Marks these tests, whose folders say what they are; others of the kind are marked where they stand."""
     here = Path(__file__).parent
     for item in items:
         if item.path.is_relative_to(here) and item.path.relative_to(here).parts[0] in _WALL_CLOCK:
             item.add_marker(pytest.mark.wall_clock)
+        if item.get_closest_marker("wall_clock"):
             item.add_marker(pytest.mark.flaky(reruns=_RERUNS))

@@ -130,6 +130,7 @@ def free_port() -> int:
 
 
 @pytest.mark.slow
+@pytest.mark.wall_clock
 @kinds
 def test_the_rehearsal_runs_as_written(page: Callable, kind: str, tmp_path: Path) -> None:
     """On another port, so that it disturbs nobody."""
@@ -156,6 +157,7 @@ def test_the_rehearsal_runs_as_written(page: Callable, kind: str, tmp_path: Path
 
 
 @pytest.mark.slow
+@pytest.mark.wall_clock
 def test_cflibs_own_client_flies_the_emulator(tmp_path: Path) -> None:
     pytest.importorskip("cflib")
     from emulated_crazyflie import served
