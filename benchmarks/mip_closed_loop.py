@@ -16,10 +16,9 @@ from benchmarks.mip_statistics import Store, bootstrap, ratio_of_means, strictly
 from benchmarks.mip_tuning import choose
 from control_stack.artefacts.tables import BenchRow, Findings
 from controllers.planning.factory import SAMPLERS, make_planner
-from controllers.planning.mip.planner import SAMPLES
+from controllers.planning.mip.planner import MipPlanner
 from controllers.planning.problem import shifted
 from controllers.planning.receding import RecedingHorizon
-from controllers.planning.sampling_cem import CEM, CEMSettings
 from sim.tasks.closed_loop import ClosedLoop, StepDelay
 from sim.tasks.factory import make_task
 
@@ -111,7 +110,7 @@ def _timed(fit: Fit, pilot: Pilot, numbers: Sequence[int], steps: int) -> dict[s
     """One loop in this process. A plan always acts a period later; how many took longer is counted apart."""
     problem = fit.problem(pilot.net, pilot.horizon)
     planner, task = make_planner(pilot.planner, problem, 0, pilot.settings), make_task(fit.task)
-    twin = CEM(problem, CEMSettings(rollouts=SAMPLES))  # draws what the mixed-integer planner draws for a start
+    twin = MipPlanner(problem)  # its searches draw what those of the planner that is timed draw
     kept: dict[str, list[float]] = {name: [] for name in ("costs", "seconds", "planned", "given", "sampled")}
     try:
         with one_thread():
@@ -131,9 +130,9 @@ def _timed(fit: Fit, pilot: Pilot, numbers: Sequence[int], steps: int) -> dict[s
                         kept["planned"].append(plan.cost)
                         kept["given"].append(plan.start_cost)
                         x = plan.states[0]
-                        kept["sampled"].append(twin.plan(x, loop.goal, start, before).cost)
+                        kept["sampled"].append(min(p.cost for p in twin.searched(x, loop.goal, start, before)))
                     else:
-                        twin.plan(plan.states[0], loop.goal, None, before)
+                        twin.searched(plan.states[0], loop.goal, None, before)
                     last = plan
                     loop.answer(plan.inputs[0])
                     costs.append(float(task.spec.cost(task.state, loop.goal)))

@@ -20,7 +20,7 @@ from benchmarks.mip_tuning import Instance, tuned
 from control_stack.artefacts.tables import BenchRow, Findings
 from control_stack.errors import MissingDependency
 from controllers.planning.factory import PLANNERS, SAMPLERS, make_planner
-from controllers.planning.mip.planner import SAMPLES, MipPlanner
+from controllers.planning.mip.planner import MipPlanner
 from controllers.planning.problem import Plan, Planner, Problem, shifted
 from controllers.planning.sampling_cem import CEM, CEMSettings
 from sim.tasks.factory import make_task
@@ -166,11 +166,11 @@ def _one(planner: Planner, of: Instance, deadline: float | None) -> dict[str, An
 
 
 def _sampled(problem: Problem, given: Sequence[Instance]) -> list[float]:
-    """Costs of the starts that the mixed-integer planner samples: its sampler's draws are the same every time."""
-    found, sampler = [], CEM(problem, CEMSettings(rollouts=SAMPLES))
+    """Costs of the best start that the mixed-integer planner samples: its draws are the same every time."""
+    found, planner = [], MipPlanner(problem)
     for of in given:
-        sampler.reset()
-        found.append(sampler.plan(*of).cost)
+        planner.reset()
+        found.append(min(plan.cost for plan in planner.searched(*of)))
     return found
 
 

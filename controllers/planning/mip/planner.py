@@ -109,11 +109,10 @@ class MipPlanner:
             raise InvalidInput(f"planning: a deadline must be above zero, got {deadline}")
         best = Best(problem, x0, goal, before, start)
         plans = [best.inputs]
-        if self._sampler is not None:
-            found = [self._sampler.plan(x0, goal, start, before).inputs for _ in range(SEARCHES)]
-            for plan in found:
-                best.consider(plan)
-            plans = found + plans
+        found = [plan.inputs for plan in self.searched(x0, goal, start, before)]
+        for inputs in found:
+            best.consider(inputs)
+        plans = found + plans
         times = {"start": time.monotonic() - began}
         milp = self.program(x0, goal, before)
         rollouts = [(problem.model.rollout(x0, plan), plan) for plan in plans]
@@ -125,6 +124,12 @@ class MipPlanner:
             answer = self._in_worker(milp, points, best, began + deadline)
         times["solve"] = time.monotonic() - began - times["build"] - times["start"]
         return best.plan(answer, self.relative_gap, began, times)
+
+    def searched(self, x0: Array, goal: Goal, start: Array | None = None, before: Array | None = None) -> list[Plan]:
+        """Plans of the short searches that a call begins with; after ``reset`` they are the same again."""
+        if self._sampler is None:
+            return []
+        return [self._sampler.plan(x0, goal, start, before) for _ in range(SEARCHES)]
 
     def _here(self, milp: Milp, points: list[Array], best: Best) -> Answer:
         try:
