@@ -91,7 +91,7 @@ class Ascent:
         self._square = [torch.zeros_like(value) for value in values]
         self._count = 0
 
-    def step(self, gradient: list[Tensor], scale: list[Tensor], share: float) -> None:
+    def step(self, gradient: list[Tensor], scale: list[Tensor], share: Tensor | float) -> None:
         """Moves each variable by up to ``share`` of its scale."""
         self._count += 1
         a, b = 1.0 - self.MEAN**self._count, 1.0 - self.SQUARE**self._count

@@ -15,6 +15,8 @@ from controllers.planning.branching_descent import Descent
 from controllers.planning.mip.best import Best
 from controllers.planning.problem import Problem
 
+ABSOLUTE_GAP = 1e-6  # HiGHS's too: where a cost is 0, a relative gap closes never
+
 
 @dataclass(frozen=True)
 class Effort:
@@ -27,8 +29,9 @@ class Effort:
         followed: In each round, points of low relaxations and points near the best plan from where to improve.
         root_ascents, root_tightenings, root_tighten_steps, root_rate: At the root, where multipliers start from
             nothing; a rate is the size of the first step.
-        ascents, rate: Steps of the multipliers for each candidate of a split, which has its parent's.
-        last_ascents, last_rate: For each box that is kept.
+        ascents, last_ascents: Steps of the multipliers for each candidate of a split, which has its parent's, and for
+            each box that is kept.
+        rate, finest: Of the largest first step of these, and what part of it the smallest is.
         relus, inputs: Candidates for a split.
         units, tighten_steps, tighten_rate: ReLUs whose enclosures are narrowed in each new box.
         boxes: Largest number split at once; with a deadline only as many as take ``share`` of it.
@@ -45,9 +48,9 @@ class Effort:
     root_tighten_steps: int = 20
     root_rate: float = 0.15
     ascents: int = 10
-    rate: float = 0.05
+    rate: float = 0.2
+    finest: float = 0.05
     last_ascents: int = 20
-    last_rate: float = 0.02
     relus: int = 4
     inputs: int = 2
     units: int = 8
@@ -79,7 +82,9 @@ class Tree:
     def cut(self) -> float:
         """What a plan must cost less than to be worth looking for."""
         cost = self._best.cost
-        return min(cost - self._relative_gap * abs(cost), self._of.ceiling) if np.isfinite(cost) else self._of.ceiling
+        if not np.isfinite(cost):
+            return self._of.ceiling
+        return min(cost - self._relative_gap * abs(cost) - ABSOLUTE_GAP, self._of.ceiling)
 
     @property
     def bound(self) -> float:
@@ -93,10 +98,10 @@ class Tree:
         self._first_plans()
         self.times["start"] = time.monotonic() - began
         total = None if until is None else until - began
-        slowest, last, boxes = 0.0, time.monotonic(), e.boxes
+        took, last, boxes = 0.0, time.monotonic(), e.boxes
         rounds = 0
         while len(self.open) and (max_nodes is None or self.nodes < max_nodes):
-            if until is not None and last + 1.5 * slowest > until:
+            if until is not None and last + 1.5 * took > until:
                 break
             if rounds <= e.root_tightenings:
                 self._root(rounds)
@@ -106,10 +111,10 @@ class Tree:
                 self._split(taken)
             rounds += 1
             now = time.monotonic()
-            slowest, last = now - last, now
+            took, last = now - last, now
             if total is not None and rounds > e.root_tightenings:
-                wanted = 2 * boxes if slowest < 0.5 * e.share * total else boxes
-                boxes = boxes // 2 if slowest > e.share * total else wanted
+                wanted = 2 * boxes if took < 0.5 * e.share * total else boxes
+                boxes = boxes // 2 if took > e.share * total else wanted
                 boxes = int(np.clip(boxes, 1, e.boxes))
         self.times["search"] = time.monotonic() - began - self.times["start"]
 
@@ -133,6 +138,11 @@ class Tree:
     def _uniform(self, *shape: int) -> Tensor:
         return torch.rand(*shape, generator=self._random, dtype=torch.float64).to(self._of.lower.device)
 
+    def _rates(self, count: int) -> Tensor:
+        """Steps of any size for each box: multipliers far from good need large ones, those near it small ones."""
+        e = self._effort
+        return e.rate * e.finest ** self._uniform(count)
+
     def _known(self) -> Tensor:
         """(1, n) the best plan."""
         return torch.as_tensor(self._best.inputs.reshape(1, -1), device=self._of.lower.device)
@@ -151,17 +161,28 @@ class Tree:
             units = torch.nonzero((root.lo[0] < 0.0) & (root.hi[0] > 0.0)).T
             if units.shape[1]:
                 root = of.tighten(root, units, self.cut, e.root_tighten_steps, e.root_rate)
-        root = of.ascend(of.enclose(root), e.root_ascents, e.root_rate)
+        root = of.ascend(of.enclose(root), e.root_ascents, torch.full_like(root.bound, e.root_rate))
         self._improve(root.corner)
+        root = self._without_single(root)
         self.open = root[root.bound < self.cut]
+
+    def _without_single(self, boxes: Boxes) -> Boxes:
+        """Boxes of more than one plan. Of the others the plans are tried: then none there costs less than the best."""
+        single = (boxes.lower == boxes.upper).all(-1) & torch.isfinite(boxes.bound)
+        for point in boxes.lower[single].cpu().numpy():
+            self._best.consider(point.reshape(self._best.inputs.shape))
+        return boxes[~single]
 
     def _split(self, count: int) -> None:
         of, e = self._of, self._effort
         order = self.open.bound.argsort()
         taken, rest = self.open[order[:count]], order[count:]
-        children = of.ascend(of.enclose(self._children(taken)), e.ascents, e.rate, self.cut)
-        kept = self._chosen(taken, children)
+        children, real = self._children(taken)
+        rates = self._rates(len(taken)).repeat_interleave(2 * real.shape[1])
+        children = of.ascend(of.enclose(children), e.ascents, rates)
+        kept = self._chosen(taken, children, real)
         self.nodes += len(kept)
+        kept = self._without_single(kept)
         self._improve(kept.corner)
         kept = kept[kept.bound < self.cut]
         if len(kept) and e.units:
@@ -169,7 +190,7 @@ class Tree:
             kept = of.enclose(of.tighten(kept, units, self.cut, e.tighten_steps, e.tighten_rate))
             kept = kept[kept.bound < self.cut]
         if len(kept) and e.units:
-            kept = of.ascend(kept, e.last_ascents, e.last_rate, self.cut)
+            kept = of.ascend(kept, e.last_ascents, self._rates(len(kept)))
             kept = kept[kept.bound < self.cut]
         remaining = self.open[rest]
         self.open = Boxes.joined([remaining[remaining.bound < self.cut], kept])
@@ -182,12 +203,16 @@ class Tree:
         near = self._known() + size * (2.0 * self._uniform(e.followed, len(of.lower)) - 1.0)
         self._offer(self._descent.improved(torch.cat([corners, near]), e.later_climbs, 0.03))
 
-    def _children(self, boxes: Boxes) -> Boxes:
-        """(boxes, candidates, 2) in this order: both halves by each candidate."""
+    def _children(self, boxes: Boxes) -> tuple[Boxes, Tensor]:
+        """(boxes, candidates, 2) in this order: both halves by each candidate; and which candidates split at all."""
         of, e = self._of, self._effort
         relus, inputs = min(e.relus, boxes.gap.shape[1]), min(e.inputs, len(of.lower))
         units = boxes.gap.topk(relus, -1).indices
         along = of.influence(boxes).topk(inputs, -1).indices
+        if of.form.choices:  # one candidate is the input that is furthest from its choices
+            off = (boxes.corner - self._descent.allowed(boxes.corner.clone())).abs()
+            off = torch.where(boxes.lower < boxes.upper, off / (of.upper - of.lower).clamp(min=1e-300) + 1e-9, 0.0)
+            along[:, -1] = off.argmax(-1)
         count = relus + inputs
         out = boxes.repeated(2 * count)
         rows = torch.arange(len(out), device=units.device).reshape(len(boxes), count, 2)
@@ -199,7 +224,9 @@ class Tree:
             low, high, i = rows[:, relus + c, 0], rows[:, relus + c, 1], along[:, c]
             ends = self._halves(boxes, i)
             out.upper[low, i], out.lower[high, i] = ends
-        return out
+        mixed = (boxes.lo.gather(1, units) < 0.0) & (boxes.hi.gather(1, units) > 0.0)
+        wide = boxes.lower.gather(1, along) < boxes.upper.gather(1, along)
+        return out, torch.cat([mixed, wide], 1)
 
     def _halves(self, boxes: Boxes, along: Tensor) -> tuple[Tensor, Tensor]:
         """Where the lower halves end and the upper ones begin; between two choices if the input has any."""
@@ -215,11 +242,12 @@ class Tree:
             begins[here] = torch.minimum(values[k.clamp(max=len(values) - 1)], high[here])
         return ends, begins
 
-    def _chosen(self, parents: Boxes, children: Boxes) -> Boxes:
+    def _chosen(self, parents: Boxes, children: Boxes, real: Tensor) -> Boxes:
         """Of the candidates of each box, the pair whose bounds rise most, by the product of both (strong branching)."""
-        cut, count = self.cut, len(children) // (2 * len(parents))
+        cut, count = self.cut, real.shape[1]
         gain = children.bound.clamp(max=cut).reshape(len(parents), count, 2) - parents.bound[:, None, None]
         least = 1e-6 * (cut - parents.bound)[:, None, None].clamp(min=1e-12)
-        best = torch.maximum(gain, least).prod(-1).argmax(-1)
+        merit = torch.maximum(gain, least).prod(-1)
+        best = torch.where(real, merit, -1.0).argmax(-1)
         first = 2 * (torch.arange(len(parents), device=best.device) * count + best)
         return children[torch.stack([first, first + 1], -1).reshape(-1)]
