@@ -117,7 +117,8 @@ def _leads(ours: Any, peer: Any, lead: Lead, peer_lead: Callable[[], Lead], seed
         )
         both = a.survived & b.survived
         means = [float(s.rmse[both].mean()) if both.any() else np.nan for s in (a, b)]
-        test = f"eight, 5.5 s lap, lead {chosen.position:g} s in position, {chosen.velocity:g} s in velocity ({whose})"
+        numbers = f"{chosen[0]:g} s, {chosen[1]:g} s^2 in position, {chosen[2]:g} s in velocity"
+        test = f"eight, 5.5 s lap, lead {numbers} ({whose})"
         rows.append(BenchRow(test, "RMSE, where both survive", means[0], "m", None, means[1]))
     return rows
 
@@ -129,7 +130,7 @@ def _bullet(
     from controllers.foundation import FoundationController
     from controllers.geometric import GeometricController
 
-    led = PolicyWeights(released.tensors, {**released.card, "lead_s": peer_lead()._asdict()})
+    led = PolicyWeights(released.tensors, {**released.card, "lead": peer_lead()._asdict()})
     ours, peer = (flights.at_rotors(FoundationController.flying(weights)) for weights in (own, led))
     return flights.measure(ours, peer, flights.at_rotors(GeometricController), seed, quick)
 

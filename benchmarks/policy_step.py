@@ -51,7 +51,7 @@ def peer_weights(peer: Any) -> PolicyWeights:
         "output.weight": out.weights,
         "output.bias": out.biases.ravel(),
     }
-    return PolicyWeights(tensors, {"lead_s": NO_LEAD._asdict()})
+    return PolicyWeights(tensors, {"lead": NO_LEAD._asdict()})
 
 
 def paired_times(seed: int, pairs: int, weights: PolicyWeights, peer: Any) -> tuple[np.ndarray, np.ndarray]:

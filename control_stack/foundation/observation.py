@@ -33,18 +33,24 @@ FEATURES = OBSERVATION_SIZE - ACTION_SIZE  # without the previous action
 
 
 class Lead(NamedTuple):
-    """How far ahead of now the setpoint is shown, s: p + T v + T^2/2 a with ``position``, v + T a with ``velocity``.
+    """What is added to the setpoint that the network is shown, from the motion that it does not see.
 
-    The network has no look-ahead. What it does not know of the setpoint's motion is made up for here: a lag in
-    position by the first, the acceleration that it never sees by the second.
+        p + position_velocity v + position_acceleration a,    v + velocity_acceleration a
+
+    The network has no look-ahead, and of the setpoint it knows position and velocity only. The first number makes up
+    for a lag (or, below zero, for a run ahead), the others for the acceleration, the last most quickly.
+
+    Attributes:
+        position_velocity: s. position_acceleration: s^2. velocity_acceleration: s.
     """
 
-    position: float = 0.0
-    velocity: float = 0.0
+    position_velocity: float = 0.0
+    position_acceleration: float = 0.0
+    velocity_acceleration: float = 0.0
 
 
 NO_LEAD = Lead()
-LONGEST_LEAD = 1.0  # s
+LONGEST_LEAD = 1.0  # s, s^2: of each number's size
 
 
 @dataclass(frozen=True)
@@ -64,8 +70,8 @@ class Wrapper:
         if not (self.position_limit > 0.0 and self.velocity_limit > 0.0):
             raise InvalidInput("limits of position and velocity error must be positive")
         for name, value in self.lead._asdict().items():
-            if not 0.0 <= value <= LONGEST_LEAD:
-                raise InvalidInput(f"the lead in {name} must lie within 0 and {LONGEST_LEAD:g} s, got {value:g}")
+            if not abs(value) <= LONGEST_LEAD:
+                raise InvalidInput(f"the lead's {name} must lie within +-{LONGEST_LEAD:g}, got {value:g}")
 
 
 BARE = Wrapper(math.inf, math.inf)
@@ -82,12 +88,7 @@ def features(
         yaw: of the setpoint, rad.
         wrapper: Clipping and lead.
     """
-    tau, half = wrapper.lead.position, 0.5 * wrapper.lead.position**2
-    if tau:
-        position = tuple(p + tau * v + half * a for p, v, a in zip(position, velocity, acceleration, strict=True))
-    tau = wrapper.lead.velocity
-    if tau:
-        velocity = tuple(v + tau * a for v, a in zip(velocity, acceleration, strict=True))
+    position, velocity = shown(position, velocity, acceleration, wrapper.lead)
     c, s = cos(yaw), sin(yaw)
     bx, by, bz = body_axes(x[6:10])
     return (
@@ -97,6 +98,18 @@ def features(
         *(bx[2], by[2], bz[2]),
         *_seen(x[3], x[4], x[5], velocity, c, s, wrapper.velocity_limit),
         *x[10:13],
+    )
+
+
+def shown(position: Vector, velocity: Vector, acceleration: Vector, lead: Lead) -> tuple[Vector, Vector]:
+    """Position and velocity of the setpoint as the network sees it, by component."""
+    if lead == NO_LEAD:
+        return position, velocity
+    lag, bend, push = lead
+    moved = zip(position, velocity, acceleration, strict=True)
+    return (
+        tuple(p + lag * v + bend * a for p, v, a in moved),  # type: ignore[return-value]
+        tuple(v + push * a for v, a in zip(velocity, acceleration, strict=True)),
     )
 
 

@@ -70,7 +70,7 @@ class PolicyWeights:
     @property
     def lead(self) -> Lead:
         """Of the reference, with which these weights follow it most precisely."""
-        return Lead(**self.card["lead_s"])
+        return Lead(**self.card["lead"])
 
 
 def shapes(hidden: int) -> dict[str, tuple[int, ...]]:
@@ -128,7 +128,7 @@ def save(
     artefact.check_training(path, training)
     file = artefact.weights_path(path, _WHAT)
     hidden = _check_tensors(arrays, file)
-    card = {**contract(hidden), "lead_s": lead._asdict(), "training": dict(training), "figures": dict(figures)}
+    card = {**contract(hidden), "lead": lead._asdict(), "training": dict(training), "figures": dict(figures)}
     _check_card(card, hidden, file.with_suffix(".json"))
     return PolicyWeights(arrays, artefact.write(file, arrays, card, _WHAT))
 
@@ -184,16 +184,14 @@ def _check_card(card: Mapping[str, Any], hidden: int, file: Path) -> None:
             raise InvalidInput(f"{file}: the card does not name its {key.replace('_', ' ')}")
         if card[key] != expected:
             raise InvalidInput(f"{file}: {key} {_difference(card[key], expected)}")
-    lead = card.get("lead_s")
+    lead = card.get("lead")
     numbers = isinstance(lead, dict) and set(lead) == set(Lead._fields) and all(map(_is_lead, lead.values()))
     if not numbers:
-        raise InvalidInput(
-            f"{file}: lead_s must give {' and '.join(Lead._fields)}, s within 0 and {LONGEST_LEAD:g}, got {lead!r}"
-        )
+        raise InvalidInput(f"{file}: lead must give {', '.join(Lead._fields)}, within +-{LONGEST_LEAD:g}, got {lead!r}")
 
 
 def _is_lead(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0.0 <= value <= LONGEST_LEAD
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= LONGEST_LEAD
 
 
 def _difference(found: Any, expected: Any) -> str:

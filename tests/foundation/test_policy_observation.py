@@ -81,20 +81,24 @@ def test_lead_looks_ahead_exactly_along_a_parabola():
     tau = 0.12
     later = features(state(), *fall(0.3 + tau), 0.4)
     np.testing.assert_allclose(
-        features(state(), *fall(0.3), 0.4, Wrapper(math.inf, math.inf, Lead(tau, tau))), later, atol=1e-12
+        features(state(), *fall(0.3), 0.4, Wrapper(math.inf, math.inf, Lead(tau, tau * tau / 2.0, tau))),
+        later,
+        atol=1e-12,
     )
 
 
-def test_the_two_leads_act_on_what_they_are_named_after():
+def test_each_number_of_the_lead_acts_on_what_it_is_named_after():
     moving = (ZERO, (1.0, 0.0, 0.0), (0.0, 2.0, 0.0))
     x = state()
     now = np.array(features(x, *moving, 0.0))
-    ahead = np.array(features(x, *moving, 0.0, Wrapper(math.inf, math.inf, Lead(0.1, 0.0)))) - now
-    np.testing.assert_allclose(ahead[:3], [-0.1, -0.01, 0.0], atol=1e-12)
-    assert not ahead[3:].any()
-    faster = np.array(features(x, *moving, 0.0, Wrapper(math.inf, math.inf, Lead(0.0, 0.1)))) - now
-    np.testing.assert_allclose(faster[12:15], [0.0, -0.2, 0.0], atol=1e-12)
-    assert not faster[:12].any() and not faster[15:].any()
+    for name, place, by in (
+        ("position_velocity", slice(0, 3), (-0.1, 0.0, 0.0)),
+        ("position_acceleration", slice(0, 3), (0.0, -0.2, 0.0)),
+        ("velocity_acceleration", slice(12, 15), (0.0, -0.2, 0.0)),
+    ):
+        change = np.array(features(x, *moving, 0.0, Wrapper(math.inf, math.inf, Lead(**{name: 0.1})))) - now
+        np.testing.assert_allclose(change[place], by, atol=1e-12)
+        assert np.count_nonzero(change) == 1
 
 
 def test_floats_arrays_and_tensors_agree():
@@ -133,7 +137,7 @@ def test_assemble_puts_arrays_and_tensors_in_the_layout():
 
 
 @pytest.mark.parametrize(
-    "bad", [{"position_limit": 0.0}, {"velocity_limit": math.nan}, {"lead": Lead(-0.1)}, {"lead": Lead(0.0, 2.0)}]
+    "bad", [{"position_limit": 0.0}, {"velocity_limit": math.nan}, {"lead": Lead(-1.1)}, {"lead": Lead(0.0, math.nan)}]
 )
 def test_wrappers_that_make_no_sense_are_refused(bad):
     with pytest.raises(InvalidInput):

@@ -30,8 +30,8 @@ def edit_card(path, change) -> None:
 
 
 def test_round_trip_and_the_count_of_raptor(tmp_path):
-    loaded = weights.load(random_weights(tmp_path, lead=Lead(0.0, 0.07)))
-    assert (loaded.count, loaded.hidden_size, loaded.lead) == (2084, 16, Lead(0.0, 0.07))
+    loaded = weights.load(random_weights(tmp_path, lead=Lead(-0.01, 0.0, 0.07)))
+    assert (loaded.count, loaded.hidden_size, loaded.lead) == (2084, 16, Lead(-0.01, 0.0, 0.07))
     for name, tensor in random_tensors().items():
         np.testing.assert_array_equal(loaded[name], tensor)
     assert loaded.card["training"] == TRAINING and loaded.card["architecture"]["parameters"] == 2084
@@ -94,8 +94,9 @@ def test_another_architecture_is_refused(tmp_path):
         (lambda c: c["architecture"].update(gates="z, r, n"), ("architecture", "gates")),
         (lambda c: c["architecture"].update(hidden=32), ("architecture", "hidden", "32")),
         (lambda c: c.pop("yaw_torque_signs"), ("yaw torque signs",)),
-        (lambda c: c.pop("lead_s"), ("lead_s",)),
-        (lambda c: c.update(lead_s={"position": 0.0, "velocity": -0.1}), ("lead_s",)),
+        (lambda c: c.pop("lead"), ("lead",)),
+        (lambda c: c.update(lead={"position": 0.0, "velocity": 0.1}), ("lead", "position_velocity")),
+        (lambda c: c["lead"].update(velocity_acceleration=2.0), ("lead", "within +-1")),
         (lambda c: c.update(format="other"), ("format",)),
     ],
 )

@@ -38,13 +38,13 @@ def test_references_begin_at_rest_at_the_origin():
     assert training_references(N, generator()).at(torch.zeros(N)).abs().max() < 1e-6
 
 
-def test_the_lead_is_the_second_order_extrapolation():
-    waves, lead, h = f64(training_references(N, generator())), Lead(0.2, 0.1), 1e-5
+def test_the_lead_adds_velocity_and_acceleration_of_the_reference():
+    waves, lead, h = f64(training_references(N, generator())), Lead(-0.02, 0.03, 0.1), 1e-5
     t = torch.full((N,), 5.0, dtype=torch.float64)
     now = waves.at(t)
     a = (waves.at(t + h)[3:6] - waves.at(t - h)[3:6]) / (2 * h)
     ahead = waves.ahead(t, lead)
-    torch.testing.assert_close(ahead[0:3], now[0:3] + 0.2 * now[3:6] + 0.5 * 0.2**2 * a, rtol=0, atol=1e-6)
+    torch.testing.assert_close(ahead[0:3], now[0:3] - 0.02 * now[3:6] + 0.03 * a, rtol=0, atol=1e-6)
     torch.testing.assert_close(ahead[3:6], now[3:6] + 0.1 * a, rtol=0, atol=1e-5)
     assert torch.equal(waves.ahead(t, Lead()), now)
 

@@ -31,4 +31,4 @@ def random_weights(folder: Path, seed: int = 0, hidden: int = 16, lead: Lead = N
 
 def random_policy(seed: int = 0, hidden: int = 16) -> GRUPolicy:
     """Without files; the card is empty."""
-    return GRUPolicy(PolicyWeights(random_tensors(seed, hidden), {"lead_s": NO_LEAD._asdict()}))
+    return GRUPolicy(PolicyWeights(random_tensors(seed, hidden), {"lead": NO_LEAD._asdict()}))

@@ -72,7 +72,8 @@ def drop_older(folder: Path, rank: int, done: int) -> None:
 def write(tensors: Mapping[str, Tensor], path: Path) -> None:
     """Writes in one piece: a killed run leaves the old file or the new one."""
     partial = path.with_suffix(".partial")
-    save_file({name: value.cpu().contiguous() for name, value in tensors.items()}, partial)
+    # Cloned: of tensors that share their memory safetensors takes none.
+    save_file({name: value.cpu().contiguous().clone() for name, value in tensors.items()}, partial)
     partial.replace(path)
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from control_stack.foundation.observation import NO_LEAD, Lead
+from control_stack.foundation.observation import NO_LEAD, Lead, shown
 
 _AT_REST = 0.1
 _WAVES = 3  # sine waves per axis: enough for an eight and for smooth wandering
@@ -69,7 +69,7 @@ class Waves:
         return self.ahead(t, NO_LEAD)
 
     def ahead(self, t: Tensor, lead: Lead) -> Tensor:
-        """(6, N) position and velocity, extrapolated by the lead from what is known at t."""
+        """(6, N) position and velocity at times t as the lead shows them."""
         below = t < self.ramp
         s = torch.where(below, 0.5 * t * t / self.ramp, t - 0.5 * self.ramp)
         rate = torch.where(below, t / self.ramp, torch.ones_like(t))
@@ -78,11 +78,12 @@ class Waves:
         moving = self.amplitude * self.frequency
         p = (self.amplitude * (sine - self.phase.sin())).sum(1)
         v = (moving * cosine).sum(1) * rate
-        if not any(lead):
+        if lead == NO_LEAD:
             return torch.cat([p, v])
         surge = torch.where(below, 1.0 / self.ramp, torch.zeros_like(t))
         a = (moving * cosine).sum(1) * surge - (moving * self.frequency * sine).sum(1) * rate * rate
-        return torch.cat([p + lead.position * v + 0.5 * lead.position**2 * a, v + lead.velocity * a])
+        position, velocity = shown(tuple(p), tuple(v), tuple(a), lead)
+        return torch.stack([*position, *velocity])
 
     def replace(self, chosen: Tensor, other: Waves) -> Waves:
         """Takes the references of ``other`` where ``chosen`` (N,) is true."""

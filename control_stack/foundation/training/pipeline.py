@@ -243,7 +243,7 @@ class Training:
         lead = battery.best_lead(pilot, self.recipe.judged, recipe.VALIDATION_SEED)
         figures = {"chosen": chosen, "validation_scores": scores, "validation": validation(pilot, self.recipe.judged)}
         self._save(FOUNDATION, chosen, weights, lead, figures)
-        return {**figures, "lead_s": lead._asdict()}
+        return {**figures, "lead": lead._asdict()}
 
     def _course(self, stage: str) -> dict[str, Any]:
         """What a stage did, in short; empty if it has not begun."""

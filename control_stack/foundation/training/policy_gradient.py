@@ -27,7 +27,7 @@ from control_stack.foundation.training.simulator import (
     with_noise,
     world_step,
 )
-from control_stack.foundation.training.soap import Soap
+from control_stack.learning.soap import Soap
 from control_stack.quadrotor.parameters import GRAVITY
 
 Weights = dict[str, Tensor]

@@ -62,7 +62,7 @@ class Recipe:
     shared: int = 1500
     specialised: int = 1000
     distilled: int = 1500
-    tuned: int = 9000
+    tuned: int = 12000
     direct: int = 15000
     teacher_driven: int = 200
     hidden: int = student.HIDDEN_SIZE
@@ -70,7 +70,7 @@ class Recipe:
     seed: int = 0
     vehicles: int = 1024
     cost: Cost = field(default_factory=Cost)
-    tuning_cost: Cost = field(default_factory=lambda: Cost(change=0.3, change_square=1.5))
+    tuning_cost: Cost = field(default_factory=lambda: Cost(change=0.3, change_square=2.5))
     tuning_rate: float = 6e-3
     repeated: float = 0.15
     compiled: bool = True
@@ -190,7 +190,7 @@ _WANTED: dict[str, tuple[float, float | None]] = {
     "velocity delay 40 ms": (0.03, None),
     "velocity delay 80 ms": (0.10, None),
 }
-_JUDGED_LEAD = Lead(0.0, 0.06)  # with which eights are to be flown
+_JUDGED_LEAD = Lead(-0.006, -0.04, 0.2)  # with which eights are to be flown
 
 
 def judge(weights: Weights, count: int = 512) -> parallel.Judgement:
