@@ -28,13 +28,14 @@ def training_picture(
     """Draws the stages that were run.
 
     Args:
-        courses: Records (``history.read``) by stage.
+        courses: Records (``history.read``) by stage, and of "retrained", where teachers were.
         teachers: As in teachers.json; empty for none.
         path: The PNG to write.
         subtitle: Second line.
     """
     run = [stage for stage in _TITLES if courses.get(stage)]
-    panels = max(len(run) + bool(teachers), 1)
+    rivals = "direct" in run and "distil" in run
+    panels = max(len(run) + bool(teachers) + rivals, 1)
     columns = min(panels, 3)
     rows = -(-panels // columns)
     figure = Figure(figsize=(4.8 * columns, 1.0 + 3.6 * rows), dpi=100, facecolor="white", layout="constrained")
@@ -45,6 +46,8 @@ def training_picture(
         _draw_course(ax, _TITLES[stage], courses[stage])
     if teachers:
         _draw_gains(axes[len(run)], teachers)
+    if rivals:
+        _draw_rivals(axes[panels - 1], courses)
     for ax in axes[panels:]:
         ax.set_axis_off()
     figure.savefig(path)
@@ -72,6 +75,33 @@ def _draw_course(axes: Any, title: str, records: Sequence[Mapping[str, Any]]) ->
         right.semilogy(*zip(*scores, strict=True), color=_SCORE, marker=".", linewidth=1.2)
         right.set_ylabel("validation score (1.1: all figures just met)", fontsize=9, color=_SCORE)
         right.tick_params(colors=_FAINT, labelsize=9)
+
+
+def _draw_rivals(axes: Any, courses: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
+    """Best score so far over all computing that a student took, its teachers' included."""
+
+    def minutes(stage: str) -> float:
+        return max((record["seconds"] for record in courses.get(stage, ())), default=0.0) / 60.0
+
+    taught = sum(map(minutes, ("shared", "teachers", "retrained")))
+    for label, color, stages in (
+        ("with teachers", _GAIN, (("distil", taught), ("tune", taught + minutes("distil")))),
+        ("without", _LOSS, (("direct", 0.0),)),
+    ):
+        scores = [
+            (begin + record["seconds"] / 60.0, record["score"])
+            for stage, begin in stages
+            for record in courses.get(stage, ())
+            if "score" in record
+        ]
+        if scores:
+            when, score = zip(*scores, strict=True)
+            axes.step(when, np.minimum.accumulate(score), where="post", color=color, linewidth=1.6, label=label)
+    _style(axes, "both ways, at equal computing")
+    axes.set_yscale("log")
+    axes.set_xlabel("minutes, teachers included", fontsize=9, color=_INK)
+    axes.set_ylabel("best validation score so far", fontsize=9, color=_INK)
+    axes.legend(fontsize=9, frameon=False)
 
 
 def _draw_gains(axes: Any, teachers: Mapping[str, Any]) -> None:

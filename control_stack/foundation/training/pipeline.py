@@ -188,7 +188,8 @@ class Training:
         if line:
             summary |= self._choose(line)
         write_json(self.folder / "summary.json", summary)
-        courses = {stage: history.read(self.folder / folder) for stage, folder in _FOLDERS.items()}
+        folders = {**_FOLDERS, "retrained": "retrained"}
+        courses = {stage: history.read(self.folder / folder) for stage, folder in folders.items()}
         training_picture(courses, screening.read(self.folder), self.folder / "training.png", f"seed {self.recipe.seed}")
         return summary
 

@@ -43,7 +43,7 @@ class Recipe:
         shared, specialised, distilled, tuned: Updates of the four stages.
         teacher_driven: Windows of the distillation over which the teachers fly less and less often.
         hidden: Width of the student.
-        direct: Updates of the rival without teachers.
+        direct: Updates of the rival without teachers; by default it takes as long as all other stages together.
         cost, tuning_cost: Of teachers and imitation; of fine-tuning and of the rival, where stillness counts for more.
         tuning_rate: Learning rate of fine-tuning and of the rival. repeated: Share of their episodes that begin as one
             that was lost.
@@ -63,7 +63,7 @@ class Recipe:
     specialised: int = 1000
     distilled: int = 1500
     tuned: int = 12000
-    direct: int = 15000
+    direct: int = 24000
     teacher_driven: int = 200
     hidden: int = student.HIDDEN_SIZE
     workers: int = 2
