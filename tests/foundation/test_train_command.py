@@ -202,7 +202,7 @@ def test_teachers_below_the_bar_are_retrained_once_and_dropped_if_that_does_not_
     assert torch.equal(two["0.weight"], shards[1]["0.weight"])
     assert one["kept"].tolist() == [1, 1] and two["kept"].tolist() == [1, 0]
     course = [{"updates": 10, "seconds": 8.0, "cost": 0.9}, {"updates": 500, "seconds": 400.0, "score": 3.1}]
-    for name, courses in (("teachers", {}), ("rivals", {stage: course for stage in ("distil", "tune", "direct")})):
+    for name, courses in (("teachers", {}), ("rivals", dict.fromkeys(("distil", "tune", "direct"), course))):
         picture = training_picture(courses, out, tmp_path / f"{name}.png", "four teachers")
         assert picture.read_bytes().startswith(b"\x89PNG")
 
