@@ -117,7 +117,7 @@ def _leads(ours: Any, peer: Any, lead: Lead, peer_lead: Callable[[], Lead], seed
         )
         both = a.survived & b.survived
         means = [float(s.rmse[both].mean()) if both.any() else np.nan for s in (a, b)]
-        numbers = f"{chosen[0]:g} s, {chosen[1]:g} s^2 in position, {chosen[2]:g} s in velocity"
+        numbers = "{:g} s, {:g} s^2, {:g} s^3 in position, {:g} s in velocity".format(*chosen)
         test = f"eight, 5.5 s lap, lead {numbers} ({whose})"
         rows.append(BenchRow(test, "RMSE, where both survive", means[0], "m", None, means[1]))
     return rows

@@ -66,8 +66,9 @@ class FoundationController(BaseController):
         """Rotor speeds for one vehicle."""
         x = state_columns(state)
         position, velocity = components(reference.position_w), components(reference.velocity_w)
-        acceleration, yaw = components(reference.acceleration_w), float(reference.yaw)
-        if not math.isfinite(sum(x) + sum(position) + sum(velocity) + sum(acceleration) + yaw):
+        acceleration, jerk = components(reference.acceleration_w), components(reference.jerk_w)
+        yaw = float(reference.yaw)
+        if not math.isfinite(sum(x) + sum(position) + sum(velocity) + sum(acceleration) + sum(jerk) + yaw):
             action = self._policy.hold()
         else:
             # Until its commands are in force the reference is the state itself (flight/setpoints.py).
@@ -75,7 +76,7 @@ class FoundationController(BaseController):
             if idle or self._idle or self._jumped(t, x):
                 self._policy.reset()
             self._last, self._idle = (t, *x[:6]), idle
-            action = self._policy(t, features(x, position, velocity, acceleration, yaw, self._wrapper))
+            action = self._policy(t, features(x, position, velocity, acceleration, jerk, yaw, self._wrapper))
         speeds = [min(max(0.5 * (action[m] + 1.0) * high, low), high) for m, low, high in self._ranges]
         return RotorCommand(np.array(speeds), state.stamp)
 

@@ -35,22 +35,23 @@ FEATURES = OBSERVATION_SIZE - ACTION_SIZE  # without the previous action
 class Lead(NamedTuple):
     """What is added to the setpoint that the network is shown, from the motion that it does not see.
 
-        p + position_velocity v + position_acceleration a,    v + velocity_acceleration a
+        p + position_velocity v + position_acceleration a + position_jerk j,    v + velocity_acceleration a
 
     The network has no look-ahead, and of the setpoint it knows position and velocity only. The first number makes up
-    for a lag (or, below zero, for a run ahead), the others for the acceleration, the last most quickly.
+    for a lag (or, below zero, for a run ahead), the others for an acceleration that it does not see and its change.
 
     Attributes:
-        position_velocity: s. position_acceleration: s^2. velocity_acceleration: s.
+        position_velocity, velocity_acceleration: s. position_acceleration: s^2. position_jerk: s^3.
     """
 
     position_velocity: float = 0.0
     position_acceleration: float = 0.0
+    position_jerk: float = 0.0
     velocity_acceleration: float = 0.0
 
 
 NO_LEAD = Lead()
-LONGEST_LEAD = 1.0  # s, s^2: of each number's size
+LONGEST_LEAD = 1.0  # s, s^2, s^3: of each number's size
 
 
 @dataclass(frozen=True)
@@ -78,17 +79,17 @@ BARE = Wrapper(math.inf, math.inf)
 
 
 def features(
-    x: Any, position: Vector, velocity: Vector, acceleration: Vector, yaw: Any, wrapper: Wrapper = BARE
+    x: Any, position: Vector, velocity: Vector, acceleration: Vector, jerk: Vector, yaw: Any, wrapper: Wrapper = BARE
 ) -> tuple[Any, ...]:
     """The first 18 entries of the observation, as columns.
 
     Args:
         x: position_w, velocity_w, quat_xyzw, omega_b: 13 columns, SI units.
-        position, velocity, acceleration: of the setpoint, world, m, m/s, m/s^2.
+        position, velocity, acceleration, jerk: of the setpoint, world, m, m/s, m/s^2, m/s^3.
         yaw: of the setpoint, rad.
         wrapper: Clipping and lead.
     """
-    position, velocity = shown(position, velocity, acceleration, wrapper.lead)
+    position, velocity = shown(position, velocity, acceleration, jerk, wrapper.lead)
     c, s = cos(yaw), sin(yaw)
     bx, by, bz = body_axes(x[6:10])
     return (
@@ -101,14 +102,14 @@ def features(
     )
 
 
-def shown(position: Vector, velocity: Vector, acceleration: Vector, lead: Lead) -> tuple[Vector, Vector]:
+def shown(position: Vector, velocity: Vector, acceleration: Vector, jerk: Vector, lead: Lead) -> tuple[Vector, Vector]:
     """Position and velocity of the setpoint as the network sees it, by component."""
     if lead == NO_LEAD:
         return position, velocity
-    lag, bend, push = lead
-    moved = zip(position, velocity, acceleration, strict=True)
+    lag, bend, twist, push = lead
+    moved = zip(position, velocity, acceleration, jerk, strict=True)
     return (
-        tuple(p + lag * v + bend * a for p, v, a in moved),  # type: ignore[return-value]
+        tuple(p + lag * v + bend * a + twist * j for p, v, a, j in moved),  # type: ignore[return-value]
         tuple(v + push * a for v, a in zip(velocity, acceleration, strict=True)),
     )
 

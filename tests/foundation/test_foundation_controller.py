@@ -103,7 +103,7 @@ def test_rotor_speeds_are_the_action_as_part_of_the_maximum(vehicle, build, weig
     policy = GRUPolicy.load(weights)
     action, _ = policy.step(
         [
-            *features((*path(0)[1].position_w, *path(0)[1].velocity_w, *UPRIGHT, 0, 0, 0), *[(0.0,) * 3] * 3, 0.0),
+            *features((*path(0)[1].position_w, *path(0)[1].velocity_w, *UPRIGHT, 0, 0, 0), *[(0.0,) * 3] * 4, 0.0),
             *[0.0] * 4,
         ],
         policy.initial_hidden(),

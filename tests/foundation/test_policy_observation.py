@@ -28,29 +28,29 @@ def random_case(seed: int, batch: tuple[int, ...] = ()):
         *(quat / np.linalg.norm(quat, axis=0)),
         *random.standard_normal((3, *batch)),
     ]
-    reference = [tuple(random.standard_normal((3, *batch))) for _ in range(3)]
+    reference = [tuple(random.standard_normal((3, *batch))) for _ in range(4)]
     return x, reference, random.standard_normal(batch)
 
 
 def test_hover_at_the_setpoint_is_the_identity():
-    assert features(state(), ZERO, ZERO, ZERO, 0.0) == (*ZERO, 1, 0, 0, 0, 1, 0, 0, 0, 1, *ZERO, *ZERO)
+    assert features(state(), ZERO, ZERO, ZERO, ZERO, 0.0) == (*ZERO, 1, 0, 0, 0, 1, 0, 0, 0, 1, *ZERO, *ZERO)
 
 
 def test_errors_are_measured_minus_setpoint_seen_from_the_setpoints_heading():
-    seen = features(state((1.0, 0.0, 2.0), (0.0, 1.0, 0.0)), ZERO, ZERO, ZERO, math.pi / 2)
+    seen = features(state((1.0, 0.0, 2.0), (0.0, 1.0, 0.0)), ZERO, ZERO, ZERO, ZERO, math.pi / 2)
     np.testing.assert_allclose(seen[:3], (0.0, -1.0, 2.0), atol=1e-15)  # ahead in x is to the right when facing y
     np.testing.assert_allclose(seen[12:15], (1.0, 0.0, 0.0), atol=1e-15)
 
 
 def test_rotation_rows_are_body_to_yaw_frame():
     quat = quat_multiply(quat_from_yaw(0.7), (math.sin(0.1), 0.0, 0.0, math.cos(0.1)))  # heading 0.7, roll 0.2
-    matrix = np.reshape(features(state(quat=quat), ZERO, ZERO, ZERO, 0.7)[3:12], (3, 3))
+    matrix = np.reshape(features(state(quat=quat), ZERO, ZERO, ZERO, ZERO, 0.7)[3:12], (3, 3))
     roll = [[1, 0, 0], [0, math.cos(0.2), -math.sin(0.2)], [0, math.sin(0.2), math.cos(0.2)]]
     np.testing.assert_allclose(matrix, roll, atol=1e-15)
 
 
 def test_turning_the_world_changes_nothing():
-    x, (p, v, a), yaw = random_case(0)
+    x, (p, v, a, j), yaw = random_case(0)
     turn = 1.1
     q = quat_from_yaw(turn)
 
@@ -58,17 +58,17 @@ def test_turning_the_world_changes_nothing():
         return rotate(q, vector)
 
     y = [*turned(x[0:3]), *turned(x[3:6]), *quat_multiply(q, x[6:10]), *x[10:13]]
-    wrapper = Wrapper(0.3, 0.4, Lead(0.1, 0.2))
+    wrapper = Wrapper(0.3, 0.4, Lead(0.1, 0.2, 0.3, 0.4))
     np.testing.assert_allclose(
-        features(y, turned(p), turned(v), turned(a), yaw + turn, wrapper),
-        features(x, p, v, a, yaw, wrapper),
+        features(y, turned(p), turned(v), turned(a), turned(j), yaw + turn, wrapper),
+        features(x, p, v, a, j, yaw, wrapper),
         atol=1e-12,
     )
 
 
 def test_clipping_is_per_axis_and_bare_does_not_clip():
     x = state((3.0, -0.2, -7.0), (-5.0, 0.3, 2.0))
-    bare, clipped = features(x, ZERO, ZERO, ZERO, 0.0, BARE), features(x, ZERO, ZERO, ZERO, 0.0, Wrapper())
+    bare, clipped = features(x, ZERO, ZERO, ZERO, ZERO, 0.0, BARE), features(x, ZERO, ZERO, ZERO, ZERO, 0.0, Wrapper())
     assert bare[:3] == (3.0, -0.2, -7.0) and bare[12:15] == (-5.0, 0.3, 2.0)
     assert clipped[:3] == (0.5, -0.2, -0.5) and clipped[12:15] == (-1.0, 0.3, 1.0)
     assert bare[3:12] == clipped[3:12]
@@ -76,24 +76,25 @@ def test_clipping_is_per_axis_and_bare_does_not_clip():
 
 def test_lead_looks_ahead_exactly_along_a_parabola():
     def fall(t: float):
-        return (1.0 + 2.0 * t, 0.0, -0.5 * GRAVITY * t * t), (2.0, 0.0, -GRAVITY * t), (0.0, 0.0, -GRAVITY)
+        return (1.0 + 2.0 * t, 0.0, -0.5 * GRAVITY * t * t), (2.0, 0.0, -GRAVITY * t), (0.0, 0.0, -GRAVITY), ZERO
 
     tau = 0.12
     later = features(state(), *fall(0.3 + tau), 0.4)
     np.testing.assert_allclose(
-        features(state(), *fall(0.3), 0.4, Wrapper(math.inf, math.inf, Lead(tau, tau * tau / 2.0, tau))),
+        features(state(), *fall(0.3), 0.4, Wrapper(math.inf, math.inf, Lead(tau, tau * tau / 2.0, 0.0, tau))),
         later,
         atol=1e-12,
     )
 
 
 def test_each_number_of_the_lead_acts_on_what_it_is_named_after():
-    moving = (ZERO, (1.0, 0.0, 0.0), (0.0, 2.0, 0.0))
+    moving = (ZERO, (1.0, 0.0, 0.0), (0.0, 2.0, 0.0), (0.0, 0.0, 3.0))
     x = state()
     now = np.array(features(x, *moving, 0.0))
     for name, place, by in (
         ("position_velocity", slice(0, 3), (-0.1, 0.0, 0.0)),
         ("position_acceleration", slice(0, 3), (0.0, -0.2, 0.0)),
+        ("position_jerk", slice(0, 3), (0.0, 0.0, -0.3)),
         ("velocity_acceleration", slice(12, 15), (0.0, -0.2, 0.0)),
     ):
         change = np.array(features(x, *moving, 0.0, Wrapper(math.inf, math.inf, Lead(**{name: 0.1})))) - now
@@ -124,7 +125,7 @@ def test_nan_is_not_hidden_by_clipping():
     for place in range(13):
         x = list(state())
         x[place] = math.nan
-        assert not math.isfinite(sum(features(x, ZERO, ZERO, ZERO, 0.0, Wrapper())))
+        assert not math.isfinite(sum(features(x, ZERO, ZERO, ZERO, ZERO, 0.0, Wrapper())))
 
 
 def test_assemble_puts_arrays_and_tensors_in_the_layout():

@@ -30,8 +30,8 @@ def edit_card(path, change) -> None:
 
 
 def test_round_trip_and_the_count_of_raptor(tmp_path):
-    loaded = weights.load(random_weights(tmp_path, lead=Lead(-0.01, 0.0, 0.07)))
-    assert (loaded.count, loaded.hidden_size, loaded.lead) == (2084, 16, Lead(-0.01, 0.0, 0.07))
+    loaded = weights.load(random_weights(tmp_path, lead=Lead(-0.01, 0.0, 0.0, 0.07)))
+    assert (loaded.count, loaded.hidden_size, loaded.lead) == (2084, 16, Lead(-0.01, 0.0, 0.0, 0.07))
     for name, tensor in random_tensors().items():
         np.testing.assert_array_equal(loaded[name], tensor)
     assert loaded.card["training"] == TRAINING and loaded.card["architecture"]["parameters"] == 2084

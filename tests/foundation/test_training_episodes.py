@@ -38,13 +38,15 @@ def test_references_begin_at_rest_at_the_origin():
     assert training_references(N, generator()).at(torch.zeros(N)).abs().max() < 1e-6
 
 
-def test_the_lead_adds_velocity_and_acceleration_of_the_reference():
-    waves, lead, h = f64(training_references(N, generator())), Lead(-0.02, 0.03, 0.1), 1e-5
-    t = torch.full((N,), 5.0, dtype=torch.float64)
-    now = waves.at(t)
-    a = (waves.at(t + h)[3:6] - waves.at(t - h)[3:6]) / (2 * h)
+@pytest.mark.parametrize("when", [1.1, 5.0])
+def test_the_lead_adds_derivatives_of_the_reference(when):
+    waves, lead, h = f64(training_references(N, generator())), Lead(-0.02, 0.03, 0.04, 0.1), 1e-4
+    t = torch.full((N,), when, dtype=torch.float64)
+    now, before, after = waves.at(t), waves.at(t - h), waves.at(t + h)
+    a = (after[3:6] - before[3:6]) / (2 * h)
+    j = (after[3:6] - 2.0 * now[3:6] + before[3:6]) / h**2
     ahead = waves.ahead(t, lead)
-    torch.testing.assert_close(ahead[0:3], now[0:3] - 0.02 * now[3:6] + 0.03 * a, rtol=0, atol=1e-6)
+    torch.testing.assert_close(ahead[0:3], now[0:3] - 0.02 * now[3:6] + 0.03 * a + 0.04 * j, rtol=0, atol=1e-5)
     torch.testing.assert_close(ahead[3:6], now[3:6] + 0.1 * a, rtol=0, atol=1e-5)
     assert torch.equal(waves.ahead(t, Lead()), now)
 

@@ -236,7 +236,9 @@ def test_training_observes_what_the_node_observes():
     previous = torch.randn(4, N, dtype=F64)
     seen = observe(x[0:13], reference, previous)
     zero = (0.0, 0.0, 0.0)
-    flown = features(tuple(x[0:13].numpy()), tuple(reference[0:3].numpy()), tuple(reference[3:6].numpy()), zero, 0.0)
+    flown = features(
+        tuple(x[0:13].numpy()), tuple(reference[0:3].numpy()), tuple(reference[3:6].numpy()), zero, zero, 0.0
+    )
     np.testing.assert_allclose(seen[0:18].numpy(), np.stack(flown), atol=1e-14)
     batch = seen.T
     again = assemble(batch[:, 0:3], batch[:, 3:12], batch[:, 12:15], batch[:, 15:18], previous.T)

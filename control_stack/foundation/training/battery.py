@@ -141,7 +141,7 @@ def fly_test(
 
 
 LED = ("eight, 5.5 s lap", "eight, 10 s lap")
-_PROBE = Lead(0.02, 0.01, 0.03)  # a change of each number that moves a vehicle by centimetres
+_PROBE = Lead(0.02, 0.01, 0.005, 0.03)  # a change of each number that moves a vehicle by centimetres
 _ROUNDS = 4
 
 
@@ -179,7 +179,7 @@ def best_lead(pilot: Pilot, count: int, seed: int) -> Lead:
 def _lead_step(
     lead: Lead, flown: list[Flight], flights: Callable[[Lead], list[Flight]], scales: list[float]
 ) -> list[float]:
-    """(3,) a Gauss-Newton step of the lead."""
+    """(4,) a Gauss-Newton step of the lead."""
     moved = []
     for k, probe in enumerate(_PROBE):
         moved.append([*flights(Lead(*(n + probe * (k == j) for j, n in enumerate(lead))))])

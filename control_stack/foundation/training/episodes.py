@@ -81,8 +81,11 @@ class Waves:
         if lead == NO_LEAD:
             return torch.cat([p, v])
         surge = torch.where(below, 1.0 / self.ramp, torch.zeros_like(t))
-        a = (moving * cosine).sum(1) * surge - (moving * self.frequency * sine).sum(1) * rate * rate
-        position, velocity = shown(tuple(p), tuple(v), tuple(a), lead)
+        bend = (moving * self.frequency * sine).sum(1)
+        twist = (moving * self.frequency**2 * cosine).sum(1)
+        a = (moving * cosine).sum(1) * surge - bend * rate * rate
+        j = -twist * rate**3 - 3.0 * bend * rate * surge
+        position, velocity = shown(tuple(p), tuple(v), tuple(a), tuple(j), lead)
         return torch.stack([*position, *velocity])
 
     def replace(self, chosen: Tensor, other: Waves) -> Waves:

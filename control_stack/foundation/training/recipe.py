@@ -190,7 +190,7 @@ _WANTED: dict[str, tuple[float, float | None]] = {
     "velocity delay 40 ms": (0.03, None),
     "velocity delay 80 ms": (0.10, None),
 }
-_JUDGED_LEAD = Lead(-0.006, -0.04, 0.2)  # with which eights are to be flown
+_JUDGED_LEAD = Lead(-0.006, -0.04, velocity_acceleration=0.2)  # with which eights are to be flown
 
 
 def judge(weights: Weights, count: int = 512) -> parallel.Judgement:
