@@ -1,15 +1,13 @@
 """Planning through thin ReLU nets: control-stack bench mip --fits DIR [--tasks NAME ...] [--quick] [--json FILE].
 
-DIR holds folders of ``control-stack fit sparse DATA --method gates ... dense scratch``, of each task one or more.
-Everything after "prediction" is a matter of wall time: run it on a machine that does nothing else. Budgets make 27
+DIR is what ``scripts/fit_tasks.py`` makes: fits by gates, dense and scratch at least, of each task one or more.
+Everything after "prediction" is a matter of wall time: run it on a machine that does nothing else. Budgets make 33
 minutes of a task on two cores, and 6 of what comes once: of more than two tasks name some at a time. Tuned and flown
 starts are kept in FILE.parts until the report is written, so that a run that was stopped goes on.
 """
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -54,7 +52,7 @@ def groups(
         import highspy  # noqa: F401
     except ImportError:
         raise MissingDependency("highspy", "mip") from None
-    from benchmarks import mip_closed_loop, mip_omlt, mip_open_loop, mip_presolve
+    from benchmarks import mip_branching, mip_closed_loop, mip_omlt, mip_open_loop, mip_presolve
 
     store = Store(parts, key)
     made: dict[str, Group] = {}
@@ -63,6 +61,7 @@ def groups(
         if not all(fit.has(mip_open_loop.RELUS) for fit in of):
             raise InvalidInput(f"{of[0].folder}: has no net of {mip_open_loop.RELUS} ReLUs by {of[0].method}")
         made[f"{task}: open loop"] = partial(mip_open_loop.measure, of[0], store)
+        made[f"{task}: branch and bound"] = partial(mip_branching.measure, of[0], store)
         made[f"{task}: closed loop"] = partial(mip_closed_loop.measure, of, store)
     pushing = next((of[0] for task, of in found.items() if task.startswith("pushing")), None)
     if pushing is not None:
@@ -71,9 +70,6 @@ def groups(
     if direct.has(DIRECT):
         made["OMLT"] = partial(mip_omlt.measure, direct)
     made["presolve"] = mip_presolve.measure
-    if importlib.util.find_spec("benchmarks.mip_branching") is not None:
-        branching = importlib.import_module("benchmarks.mip_branching")
-        made |= branching.groups(found) if hasattr(branching, "groups") else {}
     return made
 
 

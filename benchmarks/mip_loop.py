@@ -18,6 +18,7 @@ import numpy as np
 
 from benchmarks.mip_fits import Net, read_fit
 from benchmarks.mip_statistics import Store
+from control_stack.types import Array
 from controllers.planning.factory import make_planner
 from controllers.planning.problem import Planner, Problem
 from controllers.planning.receding import RecedingHorizon
@@ -26,6 +27,7 @@ from sim.tasks.factory import make_task
 
 SHARE = 0.9  # of the sample time is a plan's deadline; what is over it makes the command a step later still
 CHUNK = 10  # starts of a job
+Stretch = tuple[list[Array], list[Array]]  # states met one after another, and the inputs applied between them
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,8 @@ class Flown:
     Attributes:
         cost: Mean over steps, of the true states. success: Whether the goal is held at the end.
         late: Steps whose command came later than one step. plans: Of the start.
+        error, error_ahead: How far the planner's model was off, in the cost's unit: a step ahead, and over its horizon
+            with the inputs that were applied; means over the states met.
     """
 
     start: int
@@ -77,6 +81,8 @@ class Flown:
     success: bool
     late: int
     plans: int
+    error: float | None
+    error_ahead: float | None
 
 
 def deadline_of(problem: Problem) -> float:
@@ -104,6 +110,7 @@ def _from(start: int, steps: int, planner: Planner, task: Any) -> Flown:
     controller = RecedingHorizon(planner, deadline_of(planner.problem), delayed=True)
     task.reset(start)
     loop, costs, late, plans = ClosedLoop(task, task.goal(start), steps, delay), [], 0, 0
+    stretches: list[Stretch] = [([task.state], [])]
     while not loop.over:
         began = time.monotonic()
         plan = controller(task.state, loop.goal)
@@ -111,7 +118,24 @@ def _from(start: int, steps: int, planner: Planner, task: Any) -> Flown:
         loop.answer(plan.inputs[0], waited)
         plans, late = plans + 1, late + (math.ceil(waited / dt - 1e-9) > 1)
         costs += [float(task.spec.cost(task.state, loop.goal))] * (loop.taken - before)
-    return Flown(start, float(np.mean(costs)), bool(task.spec.success(task.state, loop.goal)), late, plans)
+        if loop.taken == before + 1:
+            stretches[-1][0].append(task.state)
+            stretches[-1][1].append(task.applied)
+        else:  # states in between were not seen
+            stretches.append(([task.state], []))
+    errors = [model_error(planner.problem, stretches, ahead) for ahead in (1, planner.problem.horizon)]
+    held = bool(task.spec.success(task.state, loop.goal))
+    return Flown(start, float(np.mean(costs)), held, late, plans, *errors)
+
+
+def model_error(problem: Problem, stretches: Sequence[Stretch], ahead: int) -> float | None:
+    """Mean over t of sum_k w_k |y_k(x_{t + ahead}) - y_k(prediction from x_t)|; None where no stretch is as long."""
+    found = []
+    for states, inputs in stretches:
+        for t in range(len(inputs) - ahead + 1):
+            end = problem.model.rollout(states[t], np.array(inputs[t : t + ahead]))[-1]
+            found.append(float(problem.spec.weights @ np.abs(problem.spec.outputs @ (states[t + ahead] - end))))
+    return float(np.mean(found)) if found else None
 
 
 def jobs_of(folder: Path, pilot: Pilot, starts: Sequence[int], steps: int, seed: int = 0) -> list[Job]:

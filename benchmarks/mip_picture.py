@@ -11,8 +11,8 @@ import numpy as np
 from benchmarks.foundation_picture import blank, tidy
 
 # Okabe, Ito 2008.
-COLOURS = {"mip": "#0072B2", "cem": "#D55E00", "icem": "#E69F00", "mppi": "#CC79A7"}
-_OTHERS = ("#009E73", "#56B4E9", "#000000")
+COLOURS = {"mip": "#0072B2", "branching": "#009E73", "cem": "#D55E00", "icem": "#E69F00", "mppi": "#CC79A7"}
+_OTHERS = ("#56B4E9", "#000000")
 _METHODS = ("#0072B2", "#009E73", "#E69F00", "#CC79A7", "#56B4E9", "#8B5E3C", "#999999", "#000000")
 _FLOOR = 1e-3  # %, below which a regret is drawn at this
 

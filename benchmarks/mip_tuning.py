@@ -2,7 +2,7 @@
 
 In the open loop settings are tuned to each deadline on instances of their own. For the closed loop every sampler has as
 many draws of settings, net and horizon together; those of least mean cost over a few starts fly more, and the best of
-these is kept. Solvers choose their ReLUs and horizon in the same way. No start here is flown later.
+these is kept. The solver chooses its ReLUs and horizon in the same way, from no more. No start here is flown later.
 """
 
 from __future__ import annotations
@@ -17,14 +17,16 @@ from benchmarks.mip_loop import Pilot, deadline_of, jobs_of, records_of
 from benchmarks.mip_statistics import Store
 from control_stack.learning.spec import Goal
 from control_stack.types import Array
-from controllers.planning.factory import PLANNERS, SAMPLERS, SOLVERS, sampler
+from controllers.planning.factory import SAMPLERS, sampler
 from controllers.planning.problem import Problem
 from controllers.planning.sampling import Settings
 from controllers.planning.tuning import Tuning
 
 FIRST_START = 1_000_000  # starts from here on are for choosing
-HORIZONS = (5, 8)
-THIN = (8, 16, 24)  # ReLUs that solvers may choose from
+HORIZONS = (5, 8, 12)
+THIN = (8, 16, 24)  # ReLUs that the solver may choose from
+SOLVER = "mip"  # flown in closed loop; our own branch and bound is beside it in the open one
+FLOWN = (SOLVER, *SAMPLERS)
 _CALIBRATIONS = 3
 
 
@@ -92,10 +94,9 @@ def choose(
     """
     if quick:  # no time to choose: a default of each
         thin = (fit.method, 16)
-        return {name: Pilot(name, thin, HORIZONS[0]) for name in PLANNERS}
-    trials, starts, finalists, more = 8, 5, 2, 10
-    pilots = [Pilot(name, (fit.method, n), HORIZONS[0]) for name in SOLVERS for n in THIN if fit.has(n)]
-    pilots += [Pilot(name, (fit.method, 16), HORIZONS[1]) for name in SOLVERS]
+        return {name: Pilot(name, thin, HORIZONS[0]) for name in FLOWN}
+    trials, starts, finalists, more = 12, 5, 2, 10
+    pilots = [Pilot(SOLVER, (fit.method, n), horizon) for n in THIN if fit.has(n) for horizon in HORIZONS]
     pilots += [Pilot(name, (fit.method, 16), HORIZONS[0], found["settings"]) for name, found in tuned_ones.items()]
     pilots += _drawn(fit, store, trials, seed)
 
@@ -106,11 +107,11 @@ def choose(
 
     first, chosen = mean_costs(pilots, 0, starts), {}
     final = []
-    for name in PLANNERS:
+    for name in FLOWN:
         order = [k for k in np.argsort(first) if pilots[k].planner == name]
         final += [pilots[k] for k in order[:finalists]]
     second = mean_costs(final, starts, more)
-    for name in PLANNERS:
+    for name in FLOWN:
         mine = [k for k in range(len(final)) if final[k].planner == name]
         chosen[name] = final[min(mine, key=lambda k: second[k])]
     return chosen

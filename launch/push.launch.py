@@ -33,7 +33,7 @@ class NodeSpec(NamedTuple):
 def arguments() -> tuple[Argument, ...]:
     """All launch arguments."""
     return (
-        Argument("controller", "mip", "the planner", ("mip", "cem", "icem", "mppi")),
+        Argument("controller", "mip", "the planner", ("mip", "branching", "cem", "icem", "mppi")),
         Argument(
             "task",
             "pushing-disc",
@@ -44,7 +44,7 @@ def arguments() -> tuple[Argument, ...]:
         Argument("goal", "", "pose of the object, x,y or x,y,angle in m and rad; empty: drawn by the seed"),
         Argument("seed", "0", "of start, goal and draws"),
         Argument("steps", "60", "of 0.1 s, after which it is over"),
-        Argument("deadline", "0.0", "s of wall time of a plan; 0: 0.1 for mip, none for samplers"),
+        Argument("deadline", "0.0", "s of wall time of a plan; 0: 0.1 for solvers, none for samplers"),
         Argument("log_path", "", "MCAP file to write; empty for none"),
         Argument("namespace", "", "prefix of every topic; empty for none"),
         Argument("lockstep", "true", "whether time waits for the planner", ("true", "false")),

@@ -62,7 +62,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("--controller", default="mip", metavar="NAME", help="mip, cem, icem or mppi (default mip)")
+    add("--controller", default="mip", metavar="NAME", help="mip, branching, cem, icem or mppi (default mip)")
     add("--task", default="pushing-disc", choices=PUSHED, help="what is pushed (default pushing-disc)")
     add("--model", metavar="FILE", help="a model.safetensors of control-stack fit sparse (default: the shipped one)")
     add("--goal", default="", metavar="X,Y[,ANGLE]",
@@ -74,7 +74,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     add("--effort", default=0.003, type=float, metavar="S/M",
         help="cost of the pusher's speed, so that it rests at the goal (default 0.003)")  # fmt: skip
     add("--deadline", default=0.0, type=float, metavar="S",
-        help="wall time of each plan, s (default: 0.1 for mip; samplers count their rollouts)")  # fmt: skip
+        help="wall time of each plan, s (default: 0.1 for solvers; samplers count their rollouts)")  # fmt: skip
     add("--settings", default="", metavar="FILE", help="the controller's settings, as of scripts/tune_samplers.py")
     add("--compute-delay", default="none", metavar="WHEN",
         help="when a command acts: none: at once (default); fixed: a step later; measured: after the whole steps that "

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 
 from control_stack.bounds.arrays import Tensor
@@ -40,14 +42,22 @@ class Descent:
         """(N,) cost of points (N, n) with the penalty of what they violate."""
         return self._value(u)[0]
 
-    def improved(self, u: Tensor, iterations: int, step: float) -> Tensor:
-        """The best allowed point met from each of u (N, n); ``step`` is a part of the inputs' range."""
+    def improved(
+        self, u: Tensor, iterations: int, step: float, over: Callable[[], bool] = lambda: False
+    ) -> Tensor:  # fmt: skip
+        """The best allowed point met from each of u (N, n).
+
+        Args:
+            step: The first one, a part of the inputs' range. over: Asked before each iteration; True ends them.
+        """
         of = self._of
         size = step * (of.upper - of.lower)
         u = torch.minimum(torch.maximum(u, of.lower), of.upper)
         best, lowest = self.allowed(u.clone()), None
         mean, square = torch.zeros_like(u), torch.zeros_like(u)
         for i in range(iterations):
+            if over():
+                break
             value, gradient = self._value(u)
             if not self._choices:
                 better = value < lowest if lowest is not None else torch.ones_like(value, dtype=torch.bool)

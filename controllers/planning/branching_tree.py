@@ -15,6 +15,7 @@ from controllers.planning.branching_descent import Descent
 from controllers.planning.mip.best import Best
 from controllers.planning.problem import Problem
 
+_FIRST_SHARE = 0.7  # of a deadline, after which the first plans are not improved further
 ABSOLUTE_GAP = 1e-6  # HiGHS's too: where a cost is 0, a relative gap closes never
 
 
@@ -95,10 +96,12 @@ class Tree:
         """Until nothing is open, or a budget is spent: so many nodes, or (monotonic) the time when it must be over."""
         e = self._effort
         began = time.monotonic()
-        self._first_plans()
-        self.times["start"] = time.monotonic() - began
+        self._first_plans(None if until is None else began + _FIRST_SHARE * (until - began))
+        last = time.monotonic()
+        self.times["start"] = last - began
         total = None if until is None else until - began
-        took, last, boxes = 0.0, time.monotonic(), e.boxes
+        # How long the root takes is not known before: it is given as long as the first plans took.
+        took, boxes = self.times["start"], e.boxes
         rounds = 0
         while len(self.open) and (max_nodes is None or self.nodes < max_nodes):
             if until is not None and last + 1.5 * took > until:
@@ -116,10 +119,25 @@ class Tree:
                 wanted = 2 * boxes if took < 0.5 * e.share * total else boxes
                 boxes = boxes // 2 if took > e.share * total else wanted
                 boxes = int(np.clip(boxes, 1, e.boxes))
-        self.times["search"] = time.monotonic() - began - self.times["start"]
+        if until is not None:
+            last = self._use_up(last, until)
+        self.times["search"] = last - began - self.times["start"]
 
-    def _first_plans(self) -> None:
+    def _use_up(self, last: float, until: float) -> float:
+        """Better plans from ``last`` on, while there is no time for another round of boxes; until when it took."""
+        took = 0.5 * self.times["start"]
+        while len(self.open) and last + 1.5 * took < until:
+            self._improve(self.open.corner)
+            now = time.monotonic()
+            took, last = now - last, now
+        return last
+
+    def _first_plans(self, until: float | None) -> None:
         """Random plans, half of them of two constant parts with some noise, then downhill from the best and others."""
+
+        def over() -> bool:
+            return until is not None and time.monotonic() > until
+
         of, e = self._of, self._effort
         problem = self._best.inputs.shape
         count, half = e.samples, e.samples // 2
@@ -132,7 +150,9 @@ class Tree:
         order, good = self._descent.cost(points).argsort(), e.climbers // 4
         others = order[good:][self._uniform(count - good).argsort()[: e.climbers - good]]
         self._offer(
-            self._descent.improved(torch.cat([self._known(), points[order[:good]], points[others]]), e.climbs, 0.2)
+            self._descent.improved(
+                torch.cat([self._known(), points[order[:good]], points[others]]), e.climbs, 0.2, over
+            )
         )
 
     def _uniform(self, *shape: int) -> Tensor:

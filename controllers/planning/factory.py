@@ -17,7 +17,10 @@ SAMPLERS = {
     "icem": ("controllers.planning.sampling_cem", "ICEM", "ICEMSettings"),
     "mppi": ("controllers.planning.sampling_mppi", "MPPI", "MPPISettings"),
 }
-SOLVERS = {"mip": ("controllers.planning.mip.planner", "MipPlanner")}
+SOLVERS = {
+    "mip": ("controllers.planning.mip.planner", "MipPlanner"),
+    "branching": ("controllers.planning.branching", "BranchAndBound"),
+}
 PLANNERS = (*SOLVERS, *SAMPLERS)
 _NODES = "max_nodes"  # of a solver: its own budget, for plans that are the same on every machine
 _DEADLINE = 0.1  # s, of a solver that is given no budget
@@ -32,7 +35,7 @@ def make_planner(name: str, problem: Problem, seed: int = 0, settings: Mapping[s
     Raises:
         UnknownName: There is none.
         InvalidInput: Settings that it has not.
-        MissingDependency: Its solver is not installed.
+        MissingDependency: What it needs is not installed.
     """
     if name in SAMPLERS:
         kind, kind_of_settings = sampler(name)

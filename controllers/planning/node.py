@@ -32,7 +32,7 @@ PARAMETERS = (
     Declared("model", "", "a model.safetensors of control-stack fit sparse; empty: the shipped one of the task"),
     Declared("horizon", 8, "steps that are planned ahead", limits=(1, 50)),
     Declared("effort", 0.003, "cost of a unit of every input in every step", limits=(0.0, 1e6)),
-    Declared("deadline", 0.0, "s of wall time of a plan; 0: 0.1 for mip, none for samplers", limits=(0.0, 60.0)),
+    Declared("deadline", 0.0, "s of wall time of a plan; 0: 0.1 for solvers, none for samplers", limits=(0.0, 60.0)),
     Declared("settings", "", "a file with the planner's settings, as of scripts/tune_samplers.py"),
     Declared("seed", 0, "of a sampler's draws", limits=(0, 2**31 - 1)),
     Declared("delayed", False, "whether a command acts a step later, as with a compute_delay of the task"),

@@ -127,7 +127,7 @@ def test_interrupted_the_folder_is_complete(push: Callable, monkeypatch: pytest.
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--controller", "simplex"), "unknown controller 'simplex'; expected one of: mip, cem, icem, mppi"),
+        (("--controller", "simplex"), "unknown controller 'simplex'; expected one of: mip, branching, cem, icem, mppi"),
         (("--goal=0.4,0",), "centre.x [m] = 0.4 lies outside -0.3 .. 0.3"),
         (("--goal=here",), "a goal is x,y or x,y,angle in m and rad, got 'here'"),
         (("--task", "pushing-box"), "a model of pushing-disc, not of pushing-box"),

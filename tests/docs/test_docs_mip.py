@@ -1,4 +1,4 @@
-"""docs/mip_planning.md: its Python runs on a model of the task it names."""
+"""docs/mip_planning.md and docs/branch_and_bound.md: their Python runs on a model of the task they name."""
 
 from __future__ import annotations
 
@@ -16,3 +16,10 @@ def test_the_example_runs(page: Callable, tmp_path, monkeypatch, capsys) -> None
     exec(page("mip_planning").blocks("python")[0], {})
     status, better, bounded = capsys.readouterr().out.split()
     assert status in ("optimal", "feasible", "start", "failed") and better == bounded == "True"
+
+
+def test_the_example_of_branch_and_bound_runs(page: Callable, capsys) -> None:
+    pytest.importorskip("torch")
+    exec(page("branch_and_bound").blocks("python")[0], {})
+    status, bounded, nodes, better = capsys.readouterr().out.split()
+    assert status in ("optimal", "feasible") and bounded == better == "True" and int(nodes) > 0

@@ -10,9 +10,10 @@ import pytest
 from mip_toys import case
 
 from benchmarks import mip, mip_tuning
+from benchmarks.mip_branching import summary as branching_summary
 from benchmarks.mip_closed_loop import summary as closed_summary
 from benchmarks.mip_fits import Fit, read_fits
-from benchmarks.mip_loop import Pilot
+from benchmarks.mip_loop import Pilot, model_error
 from benchmarks.mip_open_loop import DEADLINES
 from benchmarks.mip_open_loop import summary as open_summary
 from benchmarks.mip_prediction import measure as prediction
@@ -70,6 +71,32 @@ def test_open_loop_rows_of_known_plans() -> None:
     assert sum(row.target == "<= 0.5" for row in rows) == len(DEADLINES)
 
 
+def test_rows_of_our_own_branch_and_bound_beside_highs() -> None:
+    found = {
+        "branching": [plans([1.0, 2.0], bound=0.5), plans([1.0, 1.0], bound=1.0, status="optimal")],
+        "mip": [plans([1.0, 1.5], bound=0.0), plans([1.0, 1.2], bound=0.0)],
+    }
+    rows = branching_summary("t", found, (0.1, 1.0))
+    assert value(rows, "mean regret, peer: mip", "0.1 s") == pytest.approx(100 * 0.5)
+    assert value(rows, "mean regret over mip's", "0.1 s") == pytest.approx(1.0 / 0.5)
+    assert value(rows, "mean regret over mip's", "in 1 s") == pytest.approx(0.0)
+    assert value(rows, "median gap over mip's", "0.1 s") == pytest.approx((0.5 + 0.75) / 2)
+    assert value(rows, "proven optimal, peer: mip", "in 1 s") == pytest.approx(100.0)
+    assert [row.holds for row in rows if row.metric.startswith("mean regret over")] == [False, True]
+
+
+def test_the_models_error_is_of_what_was_applied_and_of_stretches_that_are_long_enough() -> None:
+    """A truth that moves as the model does and drifts by 0.01 a step in the first state."""
+    problem, x0, _, _ = case(3, horizon=4)
+    rng, weight = np.random.default_rng(0), problem.spec.weights @ np.abs(problem.spec.outputs[:, 0])
+    states, inputs = [x0], [problem.limited(rng.normal(size=2)) for _ in range(3)]
+    for u in inputs:
+        states.append(problem.model.step(states[-1], u) + np.array([0.01, 0.0]))
+    stretches = [(states, inputs), ([x0], [])]
+    assert model_error(problem, stretches, 1) == pytest.approx(0.01 * weight)
+    assert model_error(problem, stretches, 3) > 0.0 and model_error(problem, stretches, 4) is None
+
+
 def test_a_proof_lowers_the_reference() -> None:
     found = {(name, d): plans([1.0]) for name in ("mip", "cem") for d in DEADLINES}
     proven = [{"cost": 0.8, "bound": 0.8, "status": "optimal"}]
@@ -80,7 +107,8 @@ def test_a_proof_lowers_the_reference() -> None:
 
 
 def flown(costs, held):
-    return [{"cost": c, "success": h, "late": 1, "plans": 10} for c, h in zip(costs, held, strict=True)]
+    errors = {"error": 0.1, "error_ahead": None}
+    return [{"cost": c, "success": h, "late": 1, "plans": 10, **errors} for c, h in zip(costs, held, strict=True)]
 
 
 def test_closed_loop_rows_take_the_best_sampler_of_each_kind() -> None:
@@ -113,7 +141,7 @@ def test_the_second_stage_decides_among_the_best_of_the_first(monkeypatch: pytes
 
     monkeypatch.setattr(mip_tuning, "_drawn", lambda *_: drawn)
     monkeypatch.setattr(mip_tuning, "records_of", records)
-    monkeypatch.setattr(mip_tuning, "PLANNERS", ("mip", "cem"))
+    monkeypatch.setattr(mip_tuning, "FLOWN", ("mip", "cem"))
     fit = Fit(Path("."), "t", 0, "gates", {"gates": {n: {} for n in (8, 16, 24)}})
     chosen = mip_tuning.choose(fit, Store(None, {}), 0, False, 30, {})
     assert chosen["cem"].settings == {"spread": 0.2}  # 0.3 fell in the first stage

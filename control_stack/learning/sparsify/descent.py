@@ -1,4 +1,4 @@
-"""The one loop that every method trains with: rollouts of a few steps, Adam with a falling rate, input noise."""
+"""The one loop that every method trains with: rollouts of a few steps, SOAP with a falling rate, input noise."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from control_stack.errors import TrainingAborted
+from control_stack.learning.soap import Soap
 from control_stack.learning.sparsify.net import Gating, Net
 from control_stack.learning.sparsify.windows import Windows
 
@@ -21,17 +22,17 @@ class Course:
     """Of one training.
 
     Attributes:
-        updates: Steps of Adam.
+        updates: Steps of SOAP (``learning.soap``).
         horizon: Steps of a rollout.
         batch: Rollouts in an update.
-        rate: Of Adam at first; it falls to 1 % as a cosine.
+        rate: Of SOAP at first; it falls to 1 % as a cosine.
         noise: On the first state of a rollout, standard deviations of a change.
     """
 
     updates: int
     horizon: int
     batch: int = 256
-    rate: float = 1e-3
+    rate: float = 2e-3
     noise: float = 0.02
 
 
@@ -71,7 +72,7 @@ def descend(
 
     Args:
         gating: What units do; the net's own gates by default.
-        extra: More parameters, each with its rate.
+        extra: More parameters, each with its rate of Adam.
         penalty: (S,) or () added to the loss.
         begin, end: Called with the number of the update before its loss and after its step.
         report: Called with the loss after each update.
@@ -80,11 +81,13 @@ def descend(
         TrainingAborted: The loss is no longer a number.
     """
     gating = gating or net.fixed_gates()
-    groups = [(net.parameters, course.rate), *(([tensor], rate) for tensor, rate in extra)]
-    for tensors, _ in groups:
-        for tensor in tensors:
-            tensor.requires_grad_(True)
-    adam = torch.optim.Adam([{"params": tensors, "lr": rate} for tensors, rate in groups], foreach=True)
+    trained = [*net.parameters, *(tensor for tensor, _ in extra)]
+    for tensor in trained:
+        tensor.requires_grad_(True)
+    optimizers: list[torch.optim.Optimizer] = [Soap(net.parameters, course.rate)]
+    if extra:
+        optimizers.append(torch.optim.Adam([{"params": [tensor], "lr": rate} for tensor, rate in extra], foreach=True))
+    rates = [[float(group["lr"]) for group in optimizer.param_groups] for optimizer in optimizers]
     stack, nx = net.weights[0].shape[0], len(net.spec.state)
     horizon = min(course.horizon, windows.longest)
     for update in range(course.updates):
@@ -94,13 +97,15 @@ def descend(
         noise = course.noise * torch.randn(stack, course.batch, nx, generator=generator)
         loss = rollout_loss(net, gating, x, u, noise)
         whole = loss.sum() if penalty is None else loss.sum() + penalty().sum()
-        adam.zero_grad(set_to_none=True)
+        for tensor in trained:
+            tensor.grad = None
         whole.backward()
         _clip(net.parameters)
         fall = 0.505 + 0.495 * math.cos(math.pi * update / course.updates)
-        for group, (_, rate) in zip(adam.param_groups, groups, strict=True):
-            group["lr"] = rate * fall
-        adam.step()
+        for optimizer, of in zip(optimizers, rates, strict=True):
+            for group, rate in zip(optimizer.param_groups, of, strict=True):
+                group["lr"] = rate * fall
+            optimizer.step()
         if end is not None:
             end(update)
         value = float(loss.detach().min())
@@ -108,9 +113,8 @@ def descend(
             raise TrainingAborted(f"the loss became {value} after {update + 1} updates")
         if report is not None:
             report(value)
-    for tensors, _ in groups:
-        for tensor in tensors:
-            tensor.requires_grad_(False)
+    for tensor in trained:
+        tensor.requires_grad_(False)
 
 
 def _clip(parameters: Sequence[Tensor]) -> None:

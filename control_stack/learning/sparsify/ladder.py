@@ -10,8 +10,6 @@ A rung's random numbers depend on seed, method and budget alone, so that a fit t
 
 from __future__ import annotations
 
-import hashlib
-import json
 import time
 from pathlib import Path
 from typing import Any
@@ -21,13 +19,14 @@ import numpy as np
 from control_stack.artefacts.runs import git_revision, machine, plain, provenance, write_json
 from control_stack.errors import InvalidInput, UnknownName
 from control_stack.exclusive import lock
-from control_stack.learning.data import Dataset
+from control_stack.learning.claim import claim
+from control_stack.learning.data import Dataset, digest
 from control_stack.learning.gated_chain import GatedChain, scaling_of
 from control_stack.learning.prediction import prediction_errors
 from control_stack.learning.sparse_relu import SparseReLUDynamics
 from control_stack.learning.sparsify.methods import METHODS
 from control_stack.learning.sparsify.net import IDENTITY, RELU, Net, fresh, from_chain
-from control_stack.learning.sparsify.picture import ladder_picture
+from control_stack.learning.sparsify.picture import ladders_picture
 from control_stack.learning.sparsify.recipe import Recipe, Report, Trainer, generator
 from control_stack.learning.sparsify.windows import Windows, closeness
 from control_stack.learning.wiring import graph_net, plain_net
@@ -74,12 +73,12 @@ class Fit:
             self.wiring = graph_net(data.spec, recipe.objects, depth, depth)
         else:
             self.wiring = plain_net(len(data.spec.state), len(data.spec.inputs), depth)
-        self.spec, self._digest = data.spec, _digest(data) + ("" if near is None else _digest(near))
+        self.spec, self._digest = data.spec, digest(data) + ("" if near is None else digest(near))
         self._train, self._validation, self._test = data.split(recipe.shares, recipe.seed)
         self.scaling = scaling_of(self._train, self.wiring)
         weights = None if near is None else closeness(self._train, near, self.scaling)
         self._windows = Windows(self._train, self.scaling, weights)
-        self._claim()
+        claim(folder, {**plain(recipe), "data_sha256": self._digest})
         held = lock(f"fit-{folder.resolve()}")
         if held is None:
             raise InvalidInput(f"another fit runs in {folder}")
@@ -217,35 +216,14 @@ class Fit:
             "model_relus": model.relus,
         }
         write_json(self.folder / "summary.json", summary)
-        ladder_picture(rungs, self.folder / "ladder.png", f"{self._train.card.get('task', 'data')}, seed {r.seed}")
+        title = f"{self._train.card.get('task', 'data')}, seed {r.seed}"
+        ladders_picture({title: rungs}, self.folder / "ladder.png")
         return summary
 
     def _card(self, method: str, budget: int) -> dict[str, Any] | None:
         first = budget == self.recipe.ladder[0] and method in METHODS
         path = self.folder / ("dense" if first else method) / f"{budget}.safetensors"
         return GatedChain.load(path).card["rung"] if path.is_file() else None
-
-    def _claim(self) -> None:
-        path, mine = self.folder / "fit.json", {**plain(self.recipe), "data_sha256": self._digest}
-        if path.is_file():
-            try:
-                found = json.loads(path.read_text(encoding="utf-8"))
-            except ValueError:
-                raise InvalidInput(f"{path} is not valid JSON: remove the folder or name another") from None
-            for name, value in mine.items():
-                if not isinstance(found, dict) or found.get(name) != value:
-                    other = found.get(name) if isinstance(found, dict) else found
-                    raise InvalidInput(
-                        f"{self.folder} holds another fit ({name} {other}, not {value}): name another folder"
-                    )
-            return
-        if self.folder.exists() and (not self.folder.is_dir() or any(self.folder.iterdir())):
-            raise InvalidInput(f"output folder {self.folder} is not empty and holds no fit: name another")
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            write_json(path, mine)
-        except OSError as error:
-            raise InvalidInput(f"cannot write into {self.folder}: {error.strerror}") from None
 
 
 def load(path: str | Path) -> SparseReLUDynamics:
@@ -256,10 +234,3 @@ def load(path: str | Path) -> SparseReLUDynamics:
 
 def _early(path: Path) -> Path:
     return path.with_name(f"{path.stem}.early.safetensors")
-
-
-def _digest(data: Dataset) -> str:
-    sha = hashlib.sha256(json.dumps([*data.spec.state, *data.spec.inputs, data.spec.dt]).encode())
-    for array in (data.states, data.inputs, data.lengths):
-        sha.update(np.ascontiguousarray(array).tobytes())
-    return sha.hexdigest()

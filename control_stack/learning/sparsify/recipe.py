@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -16,7 +16,8 @@ from control_stack.learning.sparsify.net import Net
 from control_stack.learning.sparsify.windows import Windows
 
 LADDER = (576, 450, 256, 128, 64, 48, 32, 24, 16, 8)  # ReLUs; all but the last as in Liu et al., 2023
-_RATE = 0.08  # of Adam, times the root of the widest layer's units
+_RATE = 0.16  # of SOAP, times the root of the widest layer's units
+_LONGER = 4  # times the updates of tuning has the rung of the model that a fit ends with
 
 # (method, budget), updates of this rung so far, its updates, loss
 Report = Callable[[str, int, int, float], None]
@@ -35,7 +36,7 @@ class Recipe:
             empty for a plain net.
         seed: Of everything.
         first_updates: Of dense nets. thin_updates, tune_updates: Of the rung of 256 ReLUs, while it is thinned and
-            after; others have more as they get smaller, and cheaper (``updates``).
+            after; others have more as they get smaller, and cheaper, and the model's own most (``updates``).
         horizons: Steps of a rollout in training: of the dense net, and of the smallest in its tuning.
         batch: Rollouts in an update.
         noise: On their first states, standard deviations of a change.
@@ -52,7 +53,7 @@ class Recipe:
     first_updates: int = 3000
     thin_updates: int = 600
     tune_updates: int = 600
-    horizons: tuple[int, int] = (3, 9)
+    horizons: tuple[int, int] = (3, 4)
     batch: int = 256
     noise: float = 0.02
     starts: int = 3
@@ -72,7 +73,15 @@ class Recipe:
     def updates(self, budget: int) -> tuple[int, int]:
         """Of a rung while it is thinned, and after."""
         factor = min(max((256 / budget) ** 0.5, 0.5), 4.0)
-        return round(factor * self.thin_updates), round(factor * self.tune_updates)
+        longer = _LONGER if budget == self.relus else 1
+        return max(1, round(factor * self.thin_updates)), max(1, round(factor * longer * self.tune_updates))
+
+    def scaled(self, factor: float) -> Recipe:
+        """With so many times the updates."""
+        if not 0.0 < factor < float("inf"):
+            raise InvalidInput(f"updates must be scaled by a number above 0, got {factor:g}")
+        names = ("first_updates", "thin_updates", "tune_updates")
+        return replace(self, **{name: max(1, round(factor * getattr(self, name))) for name in names})
 
     def horizon(self, budget: int) -> int:
         """Steps of a rollout when a rung is tuned: they grow as nets get small, and cheap."""

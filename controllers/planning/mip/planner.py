@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable
 from types import TracebackType
@@ -14,17 +15,21 @@ from control_stack.types import Array
 from controllers.planning.mip.best import Best
 from controllers.planning.mip.boxes import boxes_from
 from controllers.planning.mip.encoding import Encoding
+from controllers.planning.mip.neighbours import Neighbourhood, spread_plans
 from controllers.planning.mip.pool import SolverPair
 from controllers.planning.mip.program import Milp
 from controllers.planning.mip.solve import RELATIVE_GAP, Answer, solve
 from controllers.planning.mip.template import step_template
 from controllers.planning.problem import TOLERANCE, Plan, Problem
+from controllers.planning.rollout import BatchedRollout
 from controllers.planning.sampling_mppi import MPPI, MPPISettings
 
 MAX_NODES = 100
-# Short searches by sampling for somewhere to start from, and the rollouts of each: descents from several places end in
-# better ones than a single longer search.
-SEARCHES, SAMPLES = 3, 2000
+# Short searches by sampling for somewhere to start from, and the rollouts of each; as many rollouts go into plans that
+# are spread over all there is. Descents from several places end in better ones than a single longer search.
+SEARCHES, SAMPLES = 2, 2000
+# Descents from neighbours of the best plan in calls without a deadline; with one, the part of it for all descents.
+NEIGHBOURS, NEIGHBOURS_SHARE = 20, 0.6
 # The part of a deadline that is left when the solver is told to stop: for its last words and the answer.
 _STOP_SHARE, _STOP_S, _ANSWER_S = 0.1, 0.010, 0.001
 _STOPPED_BY_DEADLINE = Answer("stopped")
@@ -38,7 +43,7 @@ class MipPlanner:
         problem: With stage cost "l1" or "linf".
         max_nodes: Of branch and bound in calls without a deadline; None until proven.
         relative_gap: At which a plan counts as optimal.
-        samples: Rollouts of each of the searches for a start; 0 for none.
+        samples: Rollouts of each of the searches for a start; 0 for none, and for no neighbours either.
         seed: Of those.
 
     Raises:
@@ -54,7 +59,10 @@ class MipPlanner:
         self.encoding = Encoding(problem, self._template)
         limits = problem.spec.input_lower, problem.spec.input_upper
         self._limits = [np.tile(side, (problem.horizon, 1)) for side in limits]
+        self._samples, self._seed = samples, seed
         self._sampler = MPPI(problem, MPPISettings(rollouts=samples), seed) if samples else None
+        self._rollout = BatchedRollout(problem.model)
+        self._rng = np.random.default_rng(seed)
         self._workers: SolverPair | None = None
 
     def __enter__(self) -> MipPlanner:
@@ -76,6 +84,7 @@ class MipPlanner:
 
     def reset(self) -> None:
         """Draws for starts begin anew."""
+        self._rng = np.random.default_rng(self._seed)
         if self._sampler is not None:
             self._sampler.reset()
 
@@ -108,41 +117,53 @@ class MipPlanner:
         if deadline is not None and not deadline > 0.0:
             raise InvalidInput(f"planning: a deadline must be above zero, got {deadline}")
         best = Best(problem, x0, goal, before, start)
-        plans = [best.inputs]
-        found = [plan.inputs for plan in self.searched(x0, goal, start, before)]
-        for inputs in found:
-            best.consider(inputs)
-        plans = found + plans
+        plans = np.array([*self.sampled(x0, goal, start, before), best.inputs])
+        states = problem.model.rollout(x0, plans)
+        allowed = np.flatnonzero(problem.violation(states, plans) <= TOLERANCE)
+        if len(allowed):
+            best.consider(plans[allowed[problem.cost(states, plans, goal, before)[allowed].argmin()]])
         times = {"start": time.monotonic() - began}
         milp = self.program(x0, goal, before)
-        rollouts = [(problem.model.rollout(x0, plan), plan) for plan in plans]
-        points = [self.encoding.point(*r, goal, before) for r in rollouts if problem.violation(*r) <= TOLERANCE]
+        points = [self.encoding.point(states[k], plans[k], goal, before) for k in allowed]
         times["build"] = time.monotonic() - began - times["start"]
         if deadline is None:
-            answer = self._here(milp, points, best)
+            answer = self._here(milp, points, best, self._neighbours(x0, goal, before, NEIGHBOURS, np.inf))
         else:
-            answer = self._in_worker(milp, points, best, began + deadline)
+            seconds = NEIGHBOURS_SHARE * (began + deadline - time.monotonic())
+            around = self._neighbours(x0, goal, before, sys.maxsize, seconds)
+            answer = self._in_worker(milp, points, best, began + deadline, around)
         times["solve"] = time.monotonic() - began - times["build"] - times["start"]
         return best.plan(answer, self.relative_gap, began, times)
 
-    def searched(self, x0: Array, goal: Goal, start: Array | None = None, before: Array | None = None) -> list[Plan]:
-        """Plans of the short searches that a call begins with; after ``reset`` they are the same again."""
+    def sampled(self, x0: Array, goal: Goal, start: Array | None = None, before: Array | None = None) -> list[Array]:
+        """Plans (T, nu) that a call begins with besides its start; after ``reset`` they are the same again."""
         if self._sampler is None:
             return []
-        return [self._sampler.plan(x0, goal, start, before) for _ in range(SEARCHES)]
+        found = [self._sampler.plan(x0, goal, start, before).inputs for _ in range(SEARCHES)]
+        return found + spread_plans(self.problem, self._rollout, x0, goal, before, self._samples, self._rng)
 
-    def _here(self, milp: Milp, points: list[Array], best: Best) -> Answer:
+    def _neighbours(
+        self, x0: Array, goal: Goal, before: Array | None, rounds: int, seconds: float
+    ) -> Neighbourhood | None:  # fmt: skip
+        return Neighbourhood(self.encoding, x0, goal, before, rounds, seconds) if self._samples else None
+
+    def _here(self, milp: Milp, points: list[Array], best: Best, around: Neighbourhood | None) -> Answer:
         try:
-            return solve(milp, points, best.offer, max_nodes=self.max_nodes, relative_gap=self.relative_gap)
+            return solve(
+                milp, points, best.offer, max_nodes=self.max_nodes, relative_gap=self.relative_gap,
+                neighbourhood=around,
+            )  # fmt: skip
         except ImportError as error:
             return Answer("failed", note=f"HiGHS cannot be used: {error}")
 
-    def _in_worker(self, milp: Milp, points: list[Array], best: Best, until: float) -> Answer:
+    def _in_worker(
+        self, milp: Milp, points: list[Array], best: Best, until: float, around: Neighbourhood | None
+    ) -> Answer:  # fmt: skip
         """Collects what the worker streams; past the deadline it is left to stop, or be replaced by the next call."""
         worker, notes = self.workers.idle()
         best.notes += notes
         left = until - time.monotonic()
-        worker.start(milp, points, self.relative_gap)
+        worker.start(milp, points, self.relative_gap, around)
         answer = _collect(worker.receive, best, until - min(_STOP_SHARE * left, _STOP_S))
         if answer is None:
             worker.stop()

@@ -12,6 +12,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from control_stack.types import Array
+from controllers.planning.mip.neighbours import Neighbourhood
 from controllers.planning.mip.program import Milp
 
 # HiGHS looks for an interrupt between rounds of cuts, which may take tens of milliseconds. One that was told to stop
@@ -55,11 +56,13 @@ class SolverProcess:
         while not (self.ready or self.broken):
             self.receive(time.monotonic() + 0.02)
 
-    def start(self, milp: Milp, starts: Sequence[Array], relative_gap: float) -> None:
+    def start(
+        self, milp: Milp, starts: Sequence[Array], relative_gap: float, neighbourhood: Neighbourhood | None = None
+    ) -> None:
         """Hands over a program; a process that is still starting takes it when it is up."""
         self._number += 1
         self.busy, self._stopped = True, float("inf")
-        self._send(("solve", self._number, milp, starts, relative_gap))
+        self._send(("solve", self._number, milp, starts, relative_gap, neighbourhood))
 
     def settled(self) -> bool:
         """Whether it is free for another program by now."""

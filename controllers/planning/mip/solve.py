@@ -1,10 +1,11 @@
 """HiGHS on one program: starts go in, incumbents come out as they are found.
 
-First downhill from each start (``descent``), then branch and bound from the best point.
+First downhill from each start (``descent``), then from neighbours of the best point, then branch and bound from there.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,6 +14,7 @@ import numpy as np
 
 from control_stack.types import Array
 from controllers.planning.mip.descent import descend
+from controllers.planning.mip.neighbours import Neighbourhood
 from controllers.planning.mip.program import Milp
 
 # A plan is worth no more digits than the model; HiGHS's own default.
@@ -20,8 +22,8 @@ RELATIVE_GAP = 1e-4
 # With presolve HiGHS 1.15.1 calls plans optimal that are not, and gives bounds above the optimum: on 3 of the first 16
 # programs of tests/planning/test_mip_optimality.py. Without, linear programs also start from the last one's basis.
 _OPTIONS = {"output_flag": False, "threads": 1, "parallel": "off", "presolve": "off"}
-# Linear programs in the descent from one start: it ends by itself, mostly after a few dozen.
-DESCENT_PROGRAMS = 200
+# Linear programs in the descent from one start, and from a neighbour: it ends by itself, mostly after a few dozen.
+DESCENT_PROGRAMS, NEIGHBOUR_PROGRAMS = 200, 40
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,7 @@ def solve(
     bounded: Callable[[float], None] = lambda bound: None,
     max_nodes: int | None = None,
     relative_gap: float = RELATIVE_GAP,
+    neighbourhood: Neighbourhood | None = None,
 ) -> Answer:
     """Branch and bound in one thread, the same on every machine when ``max_nodes`` ends it.
 
@@ -69,13 +72,14 @@ def solve(
         starts: Of each the values of all columns, feasible.
         found: Told of each better point. bounded: Told of each better bound, between points.
         stop: Asked often; True interrupts.
+        neighbourhood: Of the best start, to descend from as well; None for none.
 
     Raises:
         ImportError: highspy is not installed.
     """
     import highspy
 
-    start = _downhill(highspy, milp, starts, found, stop)
+    start = _downhill(highspy, milp, starts, found, stop, neighbourhood)
     limit = {} if max_nodes is None else {"mip_max_nodes": max_nodes}
     highs = _highs(highspy, milp, mip_rel_gap=relative_gap, **limit)
     if highs is None:
@@ -107,19 +111,35 @@ def solve(
 
 
 def _downhill(
-    highspy: Any, milp: Milp, starts: Sequence[Array], found: Callable[[Incumbent], None], stop: Callable[[], bool]
-) -> Array | None:
-    """The best point that descents from all starts lead to."""
-    best, cost = None, np.inf
+    highspy: Any, milp: Milp, starts: Sequence[Array], found: Callable[[Incumbent], None], stop: Callable[[], bool],
+    neighbourhood: Neighbourhood | None,
+) -> Array | None:  # fmt: skip
+    """The best point that descents from all starts lead to, and from neighbours of it."""
+    began, best, cost = time.monotonic(), None, np.inf
     highs = _highs(highspy, replace(milp, integer=np.zeros_like(milp.integer))) if starts else None
 
     def better(point: Array, value: float) -> None:
         found(Incumbent(point[milp.inputs], value, -np.inf))
 
-    for start in starts:
-        end = start
-        if highs is not None and not stop():
-            end = descend(highs, highspy.HighsModelStatus.kOptimal, milp, start, better, stop, DESCENT_PROGRAMS)
+    def descent(start: Array, programs: int) -> Array:
+        return descend(highs, highspy.HighsModelStatus.kOptimal, milp, start, better, stop, programs)
+
+    def over() -> bool:
+        late = neighbourhood is not None and time.monotonic() - began > neighbourhood.seconds
+        return highs is None or late or stop()
+
+    for start in sorted(starts, key=lambda point: float(milp.cost @ point)):
+        end = start if over() else descent(start, DESCENT_PROGRAMS)
+        if milp.cost @ end < cost:
+            best, cost = end, float(milp.cost @ end)
+    if best is None or neighbourhood is None:
+        return best
+    rng = np.random.default_rng(0)
+    for number in range(neighbourhood.rounds):
+        if over():
+            break
+        near = neighbourhood.near(best[milp.inputs], number, rng)
+        end = best if near is None else descent(near, NEIGHBOUR_PROGRAMS)
         if milp.cost @ end < cost:
             best, cost = end, float(milp.cost @ end)
     return best

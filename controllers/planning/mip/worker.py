@@ -1,6 +1,6 @@
 """The solver's process: takes one program after another, streams incumbents, stops when told.
 
-    parent -> worker   ("solve", number, program, starts, relative gap), ("stop", number)
+    parent -> worker   ("solve", number, program, starts, relative gap, neighbourhood), ("stop", number)
     worker -> parent   ("ready", error or ""), ("incumbent", number, Incumbent), ("bound", number, value),
                        ("done", number, Answer)
 
@@ -31,7 +31,7 @@ def serve(descriptor: int) -> None:
     threading.Thread(target=_listen, args=(connection, jobs, stopped), daemon=True).start()
     connection.send(("ready", ""))
     while True:
-        number, milp, starts, relative_gap = jobs.get()
+        number, milp, starts, relative_gap, neighbourhood = jobs.get()
 
         def found(incumbent: Incumbent, number: int = number) -> None:
             connection.send(("incumbent", number, incumbent))
@@ -43,7 +43,7 @@ def serve(descriptor: int) -> None:
             connection.send(("bound", number, bound))
 
         try:
-            answer = solve(milp, starts, found, told, bounded, None, relative_gap)
+            answer = solve(milp, starts, found, told, bounded, None, relative_gap, neighbourhood)
         except Exception as error:  # whatever it is, the parent has a plan to go on with
             answer = Answer("failed", note=f"{type(error).__name__}: {error}")
         connection.send(("done", number, answer))
