@@ -12,12 +12,15 @@ from collections.abc import Callable
 import numpy as np
 
 from benchmarks.nmpc_loop import LEVELS, Loop, controller_times, own_solver, program_times, residual_model
+from benchmarks.nmpc_wind import errors, interval, share_saved
 from benchmarks.sim import fly
 from control_stack.artefacts.tables import BenchRow
 from control_stack.errors import MissingDependency
 from control_stack.types import CommandLevel
 
 SOLVE_MS, FASTER, COSTLIER = "<= 6", ">= 5", "<= 1.02"
+LEARNED = "learned + force observer"
+WIND_TARGETS = {"nominal": ">= 30", "nominal + force observer": ">= 10"}  # %
 
 
 def solve_times(seed: int, quick: bool) -> list[BenchRow]:
@@ -92,9 +95,29 @@ def programs(seed: int, quick: bool) -> list[BenchRow]:
     return rows
 
 
+def wind(seed: int, quick: bool) -> list[BenchRow]:
+    """The eight in winds of speeds and directions that no log holds, with a residual that is fitted here."""
+    found = errors(quick, seed)
+    rows = []
+    test = "x500, eight in winds and gusts: "
+    for name, values in found.items():
+        mean, *around = 1e3 * np.array(interval(values, seed))
+        rows.append(BenchRow(test + name, "RMSE, mean", float(mean), "mm", interval=_pair(around)))
+    for rival, target in WIND_TARGETS.items():
+        share, *around = 100.0 * np.array(share_saved(found[LEARNED], found[rival], seed))
+        rows.append(BenchRow(test + LEARNED, f"below {rival}", float(share), "%", target, interval=_pair(around)))
+    return rows
+
+
+def _pair(values: list[float]) -> tuple[float, float]:
+    low, high = values
+    return float(low), float(high)
+
+
 GROUPS: dict[str, Callable[[int, bool], list[BenchRow]]] = {
     "solve times": solve_times,
     "eight": eight,
     "rivals": rivals,
     "programs": programs,
+    "wind": wind,
 }

@@ -36,7 +36,7 @@ def residual_model(level: CommandLevel, dt: float, seed: int, vehicle: str = "cr
     shapes = ((64, FEATURES), (64, 64), (3, 64))
     weights = tuple(random.standard_normal(shape) / shape[1] ** 0.5 for shape in shapes)
     biases = tuple(0.1 * random.standard_normal(shape[0]) for shape in shapes)
-    scale = np.array([1.0, 1.0, 1.0, 0.5, 0.5, 0.5, 2.0, 2.0, 1.0, 5.0])
+    scale = np.array([1.0, 1.0, 1.0, 1.5, 1.5, 1.5, 2.0, 2.0, 1.0, 5.0])
     network = TanhNetwork(weights, biases, np.zeros(FEATURES), scale, np.full(3, 0.3))
     return ResidualQuadrotor(LongStepQuadrotor(load_vehicle(vehicle), level, dt), network)
 

@@ -147,11 +147,17 @@ class JointCommand:
 
 @dataclass(frozen=True)
 class JointReference:
-    """Where an arm should be. position, velocity, acceleration: (..., n) rad, rad/s, rad/s^2."""
+    """Where an arm should be.
+
+    Attributes:
+        position, velocity, acceleration: (..., n) rad, rad/s, rad/s^2.
+        ahead: The reference a given number of seconds (...) later, where that is known.
+    """
 
     position: Array
     velocity: Array
     acceleration: Array
+    ahead: Callable[[float | Array], JointReference] | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True)

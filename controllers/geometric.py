@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 from control_stack.algebra import Vector, add, rotate, rotate_inverse
 from control_stack.laws.allocation import lead_rotor_speeds
 from control_stack.laws.cascade import InnerLoops, attitude_command
+from control_stack.laws.rotor_model import RotorModel
 from control_stack.quadrotor.parameters import QuadrotorParameters
 from control_stack.types import (
     AttitudeThrustCommand,
@@ -19,7 +20,6 @@ from control_stack.types import (
 )
 from controllers.base import BaseController
 from controllers.columns import array_of, components, scalar, state_columns
-from controllers.rotor_model import RotorModel
 
 
 class GeometricController(BaseController):

@@ -33,7 +33,7 @@ def controller_names() -> list[str]:
 
 def load_controller(text: str) -> Any:
     """The class called ``text``: a built-in name, ``foundation:FILE.safetensors`` (the foundation policy with
-    weights from a file), or ``path/to/file.py:ClassName``.
+    weights from a file), ``nmpc:estimator=NAME,model=DIR`` (either may be left out), or ``path/to/file.py:ClassName``.
 
     Raises:
         UnknownName: Not a built-in name and not a file.
@@ -46,6 +46,8 @@ def load_controller(text: str) -> Any:
         return getattr(importlib.import_module(module), name)
     if text.startswith("foundation:"):
         return load_controller("foundation").flying(text.partition(":")[2])
+    if text.startswith("nmpc:"):
+        return load_controller("nmpc").flying(text.partition(":")[2])
     file, colon, name = text.rpartition(":")
     if not colon and text.endswith(".py"):
         file = text

@@ -10,13 +10,13 @@ from scipy.linalg import solve_discrete_are
 
 from control_stack.algebra import cos, quat_conjugate, quat_from_yaw, quat_multiply, sin, where
 from control_stack.laws.allocation import RESPONSE_TIME
+from control_stack.laws.rotor_model import RotorModel
 from control_stack.quadrotor.dynamics import DISTURBANCE_SIZE, INPUT_SIZE, STATE_SIZE
 from control_stack.quadrotor.parameters import QuadrotorParameters
 from control_stack.quadrotor.symbolic import import_casadi, step_function
 from control_stack.types import Array, Command, CommandLevel, QuadrotorState, Reference, RotorCommand
 from controllers.base import BaseController
 from controllers.columns import array_of, components, scalar, state_columns
-from controllers.rotor_model import RotorModel
 
 ERROR_SIZE = 16
 _SUBSTEPS = 10

@@ -27,6 +27,7 @@ from control_stack.ros import messages, qos
 from control_stack.ros.lifecycle import ManagedNode, run
 from control_stack.ros.parameters import Declared
 from control_stack.ros_layout import COMMAND_TOPIC
+from control_stack.safety.barrier.filter import build_filter
 from control_stack.safety.events import Phase
 from control_stack.types import CommandLevel, QuadrotorState
 from controllers.loader import build_controller
@@ -37,6 +38,7 @@ PARAMETERS = (
     Declared("controller", "geometric", "the active controller, one of `controllers`", read_only=False),
     Declared("controllers", ["geometric"], "all that may fly: names, or file.py:Class"),
     Declared("fallback", "", "controllers that fly on when one fails, in order, joined by commas; empty for none"),
+    Declared("filter", "", "scene file (YAML) of the filter that changes unsafe commands; empty for none"),
     Declared("levels", list(_LEVELS), "command levels that the vehicle accepts"),
     Declared("lockstep", True, "compute in the state callback; otherwise a timer drives the controller"),
     Declared("driven_by", "timer", "what makes it compute outside lockstep", choices=("timer", "states")),
@@ -106,7 +108,8 @@ class ControllerNode(ManagedNode):
         self._on_each_state = self._lockstep or self.parameter("driven_by") == "states"
         self._period = 1.0 / (rate * self.parameter("real_time_factor"))
         deadline = math.inf if self._lockstep else self._period
-        self._side = ControllerSide(built, self.parameter("controller"), setpoints, fallback, deadline)
+        guard = build_filter(self.parameter("filter") or None, parameters, rate)
+        self._side = ControllerSide(built, self.parameter("controller"), setpoints, fallback, deadline, guard)
         self.add_on_set_parameters_callback(self._on_parameters)
 
     def _on_parameters(self, changes: list[Parameter]) -> SetParametersResult:
@@ -192,6 +195,7 @@ class ControllerNode(ManagedNode):
             "loop_period_p99_s": f"{np.percentile(periods, 99):.3e}",
             **self._period_errors(periods),
             "deadline_misses": str(int((times > 1.0 / self.parameter("control_rate")).sum())),
+            **{key: f"{value:.6g}" for key, value in self._side.filter_report().items()},
             **{key: str(count) for key, count in self._rejections.counts.items()},
         }
         self._diagnostics.publish(messages.status_message(self.get_fully_qualified_name(), values, stamp))

@@ -6,6 +6,7 @@ description is built, so that the decisions are tested on machines without a ROS
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -60,6 +61,13 @@ def arguments(default_params_file: Any = "config/fly.yaml") -> tuple[Argument, .
             f"control law; {FROM_FILE} keeps the one in params_file, which may be a file of yours",
             ("geometric", "lqr", "nmpc", "foundation", FROM_FILE),
         ),
+        Argument("model", "", "folder of control-stack fit residual, for controller:=nmpc; empty for none"),
+        Argument(
+            "estimator",
+            OWN,
+            f"what controller:=nmpc estimates in flight; {OWN}: force with a model, else none",
+            (OWN, "none", "force", "wind"),
+        ),
         Argument(
             "vehicle",
             OWN,
@@ -78,6 +86,19 @@ def arguments(default_params_file: Any = "config/fly.yaml") -> tuple[Argument, .
     )
 
 
+def controller_name(values: Mapping[str, str]) -> str:
+    """The parameter ``controller``: with what nmpc plans and estimates, where that is asked for.
+
+    Raises:
+        ValueError: It is asked for of another controller.
+    """
+    parts = [f"estimator={values['estimator']}"] if values["estimator"] != OWN else []
+    parts += [f"model={os.path.abspath(values['model'])}"] if values["model"] else []
+    if parts and values["controller"] != "nmpc":
+        raise ValueError(f"model and estimator are for controller:=nmpc, not for controller:={values['controller']}")
+    return ":".join([values["controller"], *([",".join(parts)] if parts else [])])
+
+
 def composition(values: Mapping[str, str]) -> tuple[NodeSpec, ...]:
     """The processes for one set of argument values.
 
@@ -94,6 +115,7 @@ def composition(values: Mapping[str, str]) -> tuple[NodeSpec, ...]:
         return {key: values[name] for key, name in arguments.items() if values[name] != FROM_FILE}
 
     backend = values["backend"]
+    values = {**values, "controller": controller_name(values)}
     own = {OWN: VEHICLES[backend]}
     values = {**values, "vehicle": own.get(values["vehicle"], values["vehicle"])}
     common = {"namespace": values["namespace"], "params_file": values["params_file"]}

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from control_stack.errors import InvalidInput
+from sim.air import check_air
 from sim.sensors import SensorConfig
 from sim.wind import WindConfig
 
@@ -20,6 +21,7 @@ class SimulationConfig:
         control_rate_hz: Rate at which commands are expected; divides physics_rate_hz.
         seed: Of gusts and sensor noise; equal seeds give equal flights.
         wind, sensors: See ``sim.wind`` and ``sim.sensors``.
+        air: "linear": the vehicle file's drag. "full": also what it leaves out, see ``sim.air``.
         position_w: (3,) start of the centre of mass, m; None stands on the ground at the origin.
         yaw: Heading at the start, rad.
         pose_source: "internal" measures the pose by itself; "external" takes it from ``external_pose``.
@@ -33,6 +35,7 @@ class SimulationConfig:
     position_w: tuple[float, float, float] | None = None
     yaw: float = 0.0
     pose_source: Literal["internal", "external"] = "internal"
+    air: str = "linear"
 
     def __post_init__(self) -> None:
         for name in ("physics_rate_hz", "control_rate_hz"):
@@ -47,6 +50,7 @@ class SimulationConfig:
             )
         if self.pose_source not in ("internal", "external"):
             raise InvalidInput(f"pose_source must be 'internal' or 'external', got '{self.pose_source}'")
+        check_air(self.air)
         start = (self.yaw, *(self.position_w or ()))
         if not all(math.isfinite(v) for v in start) or len(start) not in (1, 4):
             raise InvalidInput(f"position_w needs three finite values and yaw one, got {self.position_w}, {self.yaw}")

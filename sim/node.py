@@ -18,6 +18,7 @@ from control_stack.ros import messages, qos
 from control_stack.ros.lifecycle import run
 from control_stack.ros.parameters import Declared
 from control_stack.ros.vehicle_node import VehicleNode
+from sim.air import MODELS
 from sim.config import SimulationConfig
 from sim.factory import BACKENDS, make_vehicle
 from sim.sensors import PRESETS, sensor_preset
@@ -35,6 +36,7 @@ PARAMETERS = (
     Declared("seed", 0, "of gusts and sensor noise", limits=(0, 2**31 - 1)),
     Declared("wind", "none", "'x,y,z' in m/s, 'dryden:light|moderate|severe', or both joined by '+'"),
     Declared("sensors", "none", "sensor errors", choices=tuple(PRESETS)),
+    Declared("air", "linear", "drag of the vehicle file, or also what that leaves out", choices=MODELS),
     Declared("pose_source", "internal", "where the pose comes from", choices=("internal", "external")),
 )
 _WATCH_PERIOD = 0.02  # s of wall time between looks at whether the controller still answers
@@ -94,6 +96,7 @@ class SimNode(VehicleNode):
             seed=self.parameter("seed"),
             wind=parse_wind(self.parameter("wind")),
             sensors=sensor_preset(self.parameter("sensors")),
+            air=self.parameter("air"),
             pose_source=self.parameter("pose_source"),
         )
         parameters = load_vehicle(self.parameter("vehicle"))

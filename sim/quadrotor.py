@@ -22,6 +22,7 @@ from control_stack.laws.limits import limit_command
 from control_stack.protocols import VehicleSpec
 from control_stack.quadrotor.parameters import QuadrotorParameters
 from control_stack.types import Array, Command, CommandLevel, QuadrotorState, RotorCommand
+from sim.air import BodyDrag
 from sim.config import SimulationConfig
 from sim.sensors import Sensors
 from sim.wind import Wind
@@ -50,6 +51,7 @@ class SimulatedQuadrotor(ABC):
         self.leg_height = 0.5 * float(parameters.body_size[2])
         self.loops = InnerLoops.of(parameters)
         self._spec = VehicleSpec(parameters.name, LEVELS, config.control_rate_hz)
+        self._air = BodyDrag(parameters) if config.air == "full" else None
         self._connected = False
         self._level: CommandLevel | None = None
         self._command: tuple[float, ...] = ()
@@ -187,7 +189,8 @@ class SimulatedQuadrotor(ABC):
         n = round(steps) if math.isfinite(steps) else 0
         if n < 1 or abs(steps - n) > 1e-6:
             raise InvalidInput(f"dt must be a whole number of steps of {self.physics_dt:g} s, got {dt:g} s")
-        path = self._advance(self._wind.sample(n))
+        wind = self._wind.sample(n)
+        path = self._advance(wind) if self._air is None else self._advance_in(self._air, wind)
         self._x = path[-1]
         recent = min(n, self._sensors.delay_steps + 1)
         for k in range(n - recent, n):
@@ -259,6 +262,18 @@ class SimulatedQuadrotor(ABC):
     def _require_connection(self) -> None:
         if not self._connected:
             raise NotConnected(f"simulated {self._spec.name} is not connected: call connect() first")
+
+    def _advance_in(self, air: BodyDrag, wind_w: Array) -> Array:
+        """As ``_advance``, with the air's force on the body held over each physics step."""
+        path, start, given = np.empty((len(wind_w), 17)), self._x, self._disturbance
+        try:
+            for k, wind in enumerate(wind_w):
+                force = air.force_w(self._x[3:6], self._x[6:10], wind)
+                self._disturbance = tuple((np.array(given) + [*force, 0.0, 0.0, 0.0]).tolist())
+                self._x = path[k] = self._advance(wind_w[k : k + 1])[0]
+        finally:
+            self._x, self._disturbance = start, given
+        return path
 
     def _forget_command(self) -> None:
         self._level, self._command = None, ()

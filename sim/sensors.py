@@ -45,7 +45,8 @@ class SensorConfig:
 
 
 # Orders of magnitude, chosen here and not identified on a system. mocap: sub-millimetre marker tracking over
-# a radio link, velocity by differentiation. vio: visual-inertial odometry between loop closures.
+# a radio link, velocity by differentiation. vio: visual-inertial odometry between loop closures. rtk: satellites with
+# centimetre corrections and an inertial unit on board, whose filter tells the state of now.
 PRESETS = {
     "none": SensorConfig(),
     "mocap": SensorConfig(
@@ -54,11 +55,12 @@ PRESETS = {
     "vio": SensorConfig(
         position_std=0.01, velocity_std=0.05, attitude_std=0.01, rate_std=0.03, delay=0.02, dropout=0.005
     ),
+    "rtk": SensorConfig(position_std=0.002, velocity_std=0.01, attitude_std=0.002, rate_std=0.02),
 }
 
 
 def sensor_preset(name: str) -> SensorConfig:
-    """none, mocap or vio. Raises UnknownName."""
+    """none, mocap, vio or rtk. Raises UnknownName."""
     if name not in PRESETS:
         raise UnknownName("sensor preset", name, PRESETS)
     return PRESETS[name]

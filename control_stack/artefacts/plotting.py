@@ -10,7 +10,9 @@ import numpy as np
 
 from control_stack.artefacts.metrics import interpolated_at, tilt, tracking_metrics
 from control_stack.artefacts.record import FlightRecord
+from control_stack.artefacts.scene_picture import draw_scene, mark_filter
 from control_stack.errors import InvalidInput, MissingDependency
+from control_stack.safety.barrier.scene import Scene
 from control_stack.safety.events import Phase, Severity
 from control_stack.types import Array, CommandLevel
 
@@ -45,6 +47,7 @@ def flight_picture(
     subtitle: str = "",
     rotor_limits: tuple[float, float] | None = None,
     interval: tuple[float, float] | None = None,
+    scene: Scene | None = None,
 ) -> Path:
     """Draws a flight into a PNG of 1400 x 900 pixels.
 
@@ -59,6 +62,7 @@ def flight_picture(
         rotor_limits: Lowest and highest rotor speed of the vehicle, rad/s, drawn as lines.
         interval: Over which the RMSE is taken and drawn, s, if all of it was flown; by default the whole phase
             "flying".
+        scene: What a filter guarded: drawn in space, and the times in which it changed commands as a strip.
 
     Raises:
         InvalidInput: There is nothing to draw.
@@ -81,6 +85,8 @@ def flight_picture(
     figure.text(0.03, 0.917, subtitle, fontsize=12.5, color=_FAINT, va="center")
     space = figure.add_axes((-0.042, -0.03, 0.595, 0.94), projection="3d")
     _draw_path(space, record)
+    if scene is not None:
+        draw_scene(space, scene)
     left, width = 0.625, 0.315
     error = figure.add_axes((left, 0.645, width, 0.235))
     height = figure.add_axes((left, 0.38, width, 0.19), sharex=error)
@@ -89,6 +95,7 @@ def flight_picture(
         _style(axes)
         _shade_phases(axes, record)
         _mark_alarms(axes, record)
+        mark_filter(axes, record)
     _draw_error(error, record, interval)
     _draw_height(height, record)
     _draw_rotors(rotors, record, rotor_limits)

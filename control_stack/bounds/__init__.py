@@ -22,6 +22,7 @@ from control_stack.bounds.network import (
     Sum,
     Tanh,
 )
+from control_stack.bounds.norms import lipschitz_bounds, norm_bounds
 from control_stack.bounds.policy import gru, gru_policy
 from control_stack.bounds.preactivation import cache_key, preactivation_bounds
 from control_stack.bounds.reach import Reachable, reachable_boxes
@@ -49,8 +50,10 @@ __all__ = [
     "interval_bounds",
     "jacobian_bounds",
     "linear_bounds",
+    "lipschitz_bounds",
     "lp_bounds",
     "mip_bounds",
+    "norm_bounds",
     "preactivation_bounds",
     "reachable_boxes",
     "sampled_bounds",

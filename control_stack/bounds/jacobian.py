@@ -30,7 +30,7 @@ def jacobian_bounds(network: Network, box: Box, boxes: int = 1, tolerance: float
 
     def evaluate(lower: Tensor, upper: Tensor) -> Evaluation:
         state = propagate(network, lower, upper)
-        low, high = _derivatives(network, state)
+        low, high = derivatives(network, state)
         return low.reshape(len(low), -1), high.reshape(len(high), -1), influence(network, state)
 
     def sample(points: Tensor) -> Tensor:
@@ -43,7 +43,7 @@ def jacobian_bounds(network: Network, box: Box, boxes: int = 1, tolerance: float
     return shaped(lower.reshape(shape), upper.reshape(shape), box, method, True)
 
 
-def _derivatives(network: Network, state: Propagation) -> Interval:
+def derivatives(network: Network, state: Propagation) -> Interval:
     """(B, outputs, inputs) sides. Inside, derivatives are (B, inputs, n): layers then act on the last axis."""
     first = state.intervals[0][0]
     size = network.inputs

@@ -26,10 +26,13 @@ NAMES = {
     "links": "drivers, loops and fleets over the emulated links",
     "nmpc": "nonlinear MPC of the quadrotor, beside the geometric controller and do-mpc",
     "mip": "planning through thin ReLU nets beside samplers and OMLT",
+    "arm": "an arm under changing loads: NMPC with a learned Lagrangian model beside rivals",
+    "lipschitz": "certified models and their bounds, safety filter, crossing, imitation",
 }
 # Takes seed and whether to be quick.
 Group = Callable[[int, bool], list[BenchRow] | Findings]
-_OWN = {"foundation": ("weights", "teachers", "ablation"), "mip": ("fits", "tasks")}  # options of one benchmark
+# Options of one benchmark.
+_OWN = {"foundation": ("weights", "teachers", "ablation"), "mip": ("fits", "tasks"), "arm": ("models",)}
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
@@ -51,6 +54,9 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     only = parser.add_argument_group("bench mip")
     only.add_argument("--fits", metavar="DIR", help="folders of control-stack fit sparse, one or more for each task")
     only.add_argument("--tasks", nargs="+", metavar="NAME", help="those to measure (default: all that have a fit)")
+    only = parser.add_argument_group("bench arm")
+    only.add_argument("--models", nargs="+", metavar="FILE", help="learned models of the Panda, one for each seed of "
+                      "training (default: those that ship)")  # fmt: skip
     parser.set_defaults(run=run)
 
 
@@ -104,7 +110,7 @@ def _groups(
 ) -> dict[str, Group]:  # fmt: skip
     module = _module(name)
     given = {own: getattr(options, own) for own in _OWN.get(name, ())}
-    if name == "mip":  # the one whose groups take long enough to go on within
+    if name in ("mip", "arm"):  # those whose groups take long enough to go on within
         return module.groups(**given, parts=parts, key=key or {})
     return module.groups(**given) if given else module.GROUPS
 

@@ -9,7 +9,9 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
@@ -26,6 +28,7 @@ TASKS = {
     "piecewise": "a piecewise-affine map of known pieces",
     "cartpole": "a cart-pole between soft walls",
 }
+ARM = "arm"  # no task: there is no goal, only motion under changing loads
 EXIT_ABORTED = 1
 _MAX_EPISODES, _MAX_STEPS, _MAX_WORKERS = 1_000_000, 10_000, 256
 
@@ -35,9 +38,11 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     parser = commands.add_parser(
         "collect", help="simulate episodes of a task and store them to learn from", description=__doc__
     )
-    parser.add_argument("task", choices=TASKS, help="; ".join(f"{name}: {what}" for name, what in TASKS.items()))
-    parser.add_argument("--episodes", type=int, default=500, metavar="N", help="default 500")
-    parser.add_argument("--steps", type=int, metavar="N", help="of an episode (default 40; sorting 60, piecewise 20)")
+    about = {**TASKS, ARM: "an arm under changing loads and frictions (PyBullet), for control-stack fit lagrangian"}
+    parser.add_argument("task", choices=about, help="; ".join(f"{name}: {what}" for name, what in about.items()))
+    parser.add_argument("--arm", metavar="NAME|FILE", help="of the task arm (default panda)")
+    parser.add_argument("--episodes", type=int, metavar="N", help="default 500, of an arm 280")
+    parser.add_argument("--steps", type=int, metavar="N", help="of an episode (default 40; sorting 60, arm 500)")
     parser.add_argument("--seed", type=int, default=0, help="of starts and inputs (default 0)")
     parser.add_argument("--out", required=True, metavar="DIR", help="folder of the data: new, or to be gone on with")
     parser.add_argument("--workers", type=int, default=1, metavar="N", help="processes that simulate (default 1)")
@@ -46,26 +51,26 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Collects; returns the exit code."""
-    from sim.tasks.collect import DEFAULT_STEPS, STEPS, Order, collect
-
     check_seed(options.seed)
-    steps = STEPS.get(options.task, DEFAULT_STEPS) if options.steps is None else options.steps
-    counts = (("episodes", options.episodes, _MAX_EPISODES), ("steps", steps, _MAX_STEPS),
+    if not options.out:
+        raise InvalidInput("--out needs a folder, got an empty name")
+    if options.arm is not None and options.task != ARM:
+        raise InvalidInput(f"--arm is of the task arm, not of {options.task}")
+    order, job = _arm_job(options) if options.task == ARM else _task_job(options)
+    counts = (("episodes", order.episodes, _MAX_EPISODES), ("steps", order.steps, _MAX_STEPS),
               ("workers", options.workers, _MAX_WORKERS))  # fmt: skip
     for name, value, most in counts:
         if not 1 <= value <= most:
             raise InvalidInput(f"--{name} must be from 1 to {most}, got {value}")
-    if not options.out:
-        raise InvalidInput("--out needs a folder, got an empty name")
-    order = Order(options.task, options.episodes, options.seed, steps)
     folder = Path(options.out)
-    command = f"control-stack collect {order.task} --episodes {order.episodes} --steps {steps} --seed {order.seed}"
+    command = f"control-stack collect {order.task}{f' --arm {order.arm}' if options.task == ARM else ''}"
+    command += f" --episodes {order.episodes} --steps {order.steps} --seed {order.seed}"
     with tqdm(
         total=order.episodes, desc=f"collect {order.task}", unit="episode", file=sys.stderr,
         mininterval=0.5 if sys.stderr.isatty() else 60.0, dynamic_ncols=True,
     ) as bar:  # fmt: skip
         try:
-            found = collect(order, folder, options.workers, f"{command} --out DIR", lambda n: bar.update(n - bar.n))
+            found = job(order, folder, options.workers, f"{command} --out DIR", lambda n: bar.update(n - bar.n))
         except TrainingAborted as error:
             bar.close()
             print(f"aborted: {error}", file=sys.stderr)
@@ -75,12 +80,33 @@ def run(options: argparse.Namespace) -> int:
             print(f"{shlex.quote(str(folder))} is gone on with by the same command", file=sys.stderr)
             raise
     card = found.data.card
-    share = card["contact_share"]
-    print(table([
+    rows: list[tuple[str, Any, str]] = [
         ("episodes", found.data.episodes, ""),
         ("transitions", found.data.steps, ""),
         ("sample time", found.data.spec.dt, "s"),
-        ("steps with contact", None if share is None else 100.0 * share, "%"),
-    ]))  # fmt: skip
+    ]
+    if options.task == ARM:
+        rows.append(("stretches of one load", card["stretches"], ""))
+        rows.append(("torques at their limits, worst joint", 100.0 * max(card["saturated_share"]), "%"))
+    else:
+        share = card["contact_share"]
+        rows.append(("steps with contact", None if share is None else 100.0 * share, "%"))
+    print(table(rows))
     print(f"{found.path}{'' if found.fresh else ' was complete already'}")
     return 0
+
+
+def _task_job(options: argparse.Namespace) -> tuple[Any, Callable[..., Any]]:
+    from sim.tasks.collect import DEFAULT_STEPS, STEPS, Order, collect
+
+    steps = STEPS.get(options.task, DEFAULT_STEPS) if options.steps is None else options.steps
+    episodes = 500 if options.episodes is None else options.episodes
+    return Order(options.task, episodes, options.seed, steps), collect
+
+
+def _arm_job(options: argparse.Namespace) -> tuple[Any, Callable[..., Any]]:
+    from sim.arm.collect import EPISODES, STEPS, ArmOrder, collect
+
+    steps = STEPS if options.steps is None else options.steps
+    episodes = EPISODES if options.episodes is None else options.episodes
+    return ArmOrder(ARM, options.arm or "panda", episodes, options.seed, steps), collect

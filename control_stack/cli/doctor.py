@@ -18,6 +18,7 @@ _EXTRAS = {
     "sim": ("casadi", "pybullet"),
     "mpc": ("casadi",),
     "mip": ("pyomo", "highspy"),
+    "filter": ("daqp",),
     "hardware": ("cflib", "pymavlink"),
     "learn": ("torch", "safetensors"),
 }

@@ -20,13 +20,20 @@ from control_stack.cli.arguments import check_seed
 from control_stack.errors import InvalidInput, MissingDependency, TrainingAborted
 
 EXIT_ABORTED = 1
+_KINDS = "Learns a model of dynamics from data: control-stack fit KIND --help tells of each kind."
 METHODS = ("gates", "replace", "lasso", "granet", "lottery", "bilevel", "dense", "scratch")
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
-    """Adds the command to the front door."""
-    parser = commands.add_parser("fit", help="learn a model of dynamics from data", description=__doc__)
-    parser.add_argument("what", choices=["sparse"], help="the kind of model: sparse ReLU dynamics")
+    """Adds the command to the front door, with a kind of model each."""
+    from control_stack.cli import fit_lagrangian, fit_lipschitz, fit_residual
+
+    fit = commands.add_parser("fit", help="learn a model of dynamics from data", description=_KINDS)
+    kinds = fit.add_subparsers(dest="what", required=True, metavar="KIND")
+    fit_residual.add_parser(kinds)
+    fit_lipschitz.add_parser(kinds)
+    fit_lagrangian.add_parser(kinds)
+    parser = kinds.add_parser("sparse", help="ReLU dynamics that a planner can search through", description=__doc__)
     parser.add_argument("data", metavar="DATA", help="folder of control-stack collect, a .safetensors or a .csv")
     parser.add_argument("--out", required=True, metavar="DIR", help="folder of the fit: new, or to be gone on with")
     parser.add_argument(
@@ -42,6 +49,9 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         "--objects", default="", metavar="NAME",
         help="share weights over the objects NAME_0, NAME_1, ... of the state: a graph net, the same for any order",
     )  # fmt: skip
+    parser.add_argument(
+        "--updates", type=float, default=1.0, metavar="FACTOR", help="times the usual number of updates (default 1)"
+    )
     parser.add_argument("--near", metavar="DATA", help="trajectories that count most, such as a planner's own")
     parser.add_argument("--seed", type=int, default=0, help="of everything (default 0)")
     parser.set_defaults(run=run)
@@ -67,7 +77,7 @@ def run(options: argparse.Namespace) -> int:
     recipe = Recipe(
         methods=tuple(dict.fromkeys(options.method)), ladder=ladder, relus=options.relus, objects=options.objects,
         seed=options.seed, hidden_layers=1 if options.objects else 2,
-    )  # fmt: skip
+    ).scaled(options.updates)  # fmt: skip
     torch.set_num_threads(1)  # small products are slower on more; fits of other seeds may take the other cores
     folder = Path(options.out)
     with Bars() as bars, Fit(folder, recipe, data, bars, _command(options), near) as fit:
@@ -92,6 +102,7 @@ def _command(options: argparse.Namespace) -> str:
     words += ["--relus", str(options.relus), "--seed", str(options.seed)]
     words += ["--budget-ladder", *map(str, options.budget_ladder)] if options.budget_ladder else []
     words += ["--objects", options.objects] if options.objects else []
+    words += ["--updates", f"{options.updates:g}"] if options.updates != 1.0 else []
     return shlex.join(words + (["--near", "DATA"] if options.near is not None else []))
 
 

@@ -33,6 +33,8 @@ class FlyConfig:
     uri: str | None = None
     fallback: tuple[str, ...] = ()
     fence: str = "none"
+    air: str = "linear"
+    filter: str | None = None
 
 
 @dataclass
@@ -45,6 +47,7 @@ class Outcome:
     loop_period_error_p50_s: float = float("nan")
     loop_period_error_p99_s: float = float("nan")
     rejections: dict[str, int] = field(default_factory=dict)
+    filter: dict[str, float] = field(default_factory=dict)
     interrupted: bool = False
     aborted: str | None = None
 

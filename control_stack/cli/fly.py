@@ -20,6 +20,7 @@ from control_stack.cli.report import report
 from control_stack.errors import InvalidInput, MissingDependency
 from control_stack.protocols import Trajectory
 from control_stack.quadrotor.parameters import QuadrotorParameters, load_vehicle, vehicle_names
+from control_stack.safety.barrier.filter import build_filter
 from control_stack.safety.fence import MARGIN, parse_fence
 from control_stack.trajectories import parse_trajectory, sample, with_approach
 from control_stack.types import CommandLevel, QuadrotorState, Reference
@@ -32,6 +33,7 @@ _EPILOG = """examples:
   control-stack fly --trajectory eight:lap=10,laps=2 --wind 1,0,0+dryden:light
   control-stack fly --trajectory path.csv --vehicle my_quad.yaml
   control-stack fly --controller my_controller.py:MyController
+  control-stack fly --controller nmpc --model fit/x500 --vehicle x500 --wind 3,2,0+dryden:5
   control-stack fly --backend crazyflie --uri udp://127.0.0.1:19850 --arm
 """
 
@@ -54,6 +56,9 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         help="foundation[:FILE.safetensors], geometric, lqr, nmpc, or your own (default: foundation where rotor speeds "
         "are taken and the vehicle is one it can fly, else geometric)",
     )
+    add("--model", metavar="DIR", help="of control-stack fit residual, for nmpc to plan with")
+    estimators = "none, force or wind (default: force with --model, else none)"
+    add("--estimator", metavar="NAME", help=f"what nmpc estimates in flight: {estimators}")
     add(
         "--also",
         default=[],
@@ -75,6 +80,12 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         metavar="X_MIN,Y_MIN,X_MAX,Y_MAX,HEIGHT",
         help="m: the vehicle is stopped inside this box, HEIGHT above where it arms; with = where it begins with -: "
         "--fence=-2,-2,2,2,2.5 (default none)",
+    )
+    add(
+        "--filter",
+        metavar="FILE.yaml",
+        help="scene (fence, obstacles, limits): commands that are not safe in it are changed, and no others; see "
+        "docs/safety.md",
     )
     add(
         "--level",
@@ -99,7 +110,8 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         "--trajectory",
         default="eight",
         metavar="WHAT",
-        help="hover[:duration=10], eight[:lap=5.5,size=1.0x0.5,laps=3,ramp=3], FILE.csv, "
+        help="hover[:duration=10], eight[:lap=5.5,size=1.0x0.5,laps=3,ramp=3], "
+        "excite[:size=2x2x1,period=6,duration=40], FILE.csv, "
         "waypoints:FILE.csv[,speed=1,acceleration=2] (default eight)",
     )
     add(
@@ -109,7 +121,9 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         help="x,y,z in m/s, dryden:light|moderate|severe|<m/s at 20 ft>, or both joined by +; "
         "with = where it begins with -: --wind=-1,0,0",
     )
-    add("--sensors", default="none", metavar="PRESET", help="none, mocap or vio (noise, delay and dropout)")
+    add("--sensors", default="none", metavar="PRESET", help="none, mocap, vio or rtk (noise, delay and dropout)")
+    full = "full: also what that leaves out: drag that grows with the square of the airspeed"
+    add("--air", default="linear", metavar="MODEL", help=f"linear: the drag of the vehicle file (default); {full}")
     add("--no-ros", action="store_true", help="fly in one process, without ROS 2")
     add(
         "--realtime",
@@ -170,6 +184,7 @@ def resolve(options: argparse.Namespace) -> tuple[FlyConfig, QuadrotorParameters
     """Checks everything that can be checked before anything starts. Raises ControlStackError."""
     from controllers.loader import build_controller
     from hardware.factory import BACKENDS, make_vehicle
+    from sim.air import check_air
     from sim.sensors import sensor_preset
     from sim.wind import parse_wind
 
@@ -186,15 +201,18 @@ def resolve(options: argparse.Namespace) -> tuple[FlyConfig, QuadrotorParameters
         raise InvalidInput(f"--level {options.level}: the link of {options.backend} takes only {', '.join(levels)}")
     if options.level:
         levels = (options.level,)
-    options.controller = options.controller or _default_controller(parameters, levels)
+    options.controller = _with_model(options, options.controller or _default_controller(parameters, levels))
     controllers = tuple(dict.fromkeys([options.controller, *options.also]))
     for name in dict.fromkeys([*controllers, *options.fallback]):
         # What it lacks (a common level, its weights, an airframe it can fly) is said before anything starts.
         build_controller(name, parameters, [CommandLevel(v) for v in levels])
     if options.also and options.no_ros:
         raise InvalidInput("--also needs ROS: with --no-ros nothing can ask for another controller in flight")
+    if options.filter is not None:
+        _check_filter(options.filter, parameters, levels, [*controllers, *options.fallback])
     parse_wind(options.wind)
     sensor_preset(options.sensors)
+    check_air(options.air)
     if not 0.1 <= options.takeoff_height <= 100.0:
         raise InvalidInput(f"--takeoff-height must be between 0.1 and 100 m, got {options.takeoff_height:g}")
     fence = parse_fence(options.fence)
@@ -235,9 +253,21 @@ def resolve(options: argparse.Namespace) -> tuple[FlyConfig, QuadrotorParameters
         uri=options.uri or (hardware.uri if hardware else None),
         fallback=tuple(_absolute(name) for name in options.fallback),
         fence=options.fence,
+        filter=None if options.filter is None else str(Path(options.filter).resolve()),
     )
     plan(config, parameters, None)
     return config, parameters
+
+
+def _check_filter(path: str, parameters: QuadrotorParameters, levels: tuple[str, ...], names: list[str]) -> None:
+    """Builds the filter for these controllers, to say before anything starts what is wrong with it."""
+    from control_stack.flight.controller_side import ControllerSide
+    from control_stack.flight.setpoints import Setpoints
+    from controllers.loader import build_controller
+
+    accepted = [CommandLevel(v) for v in levels]
+    built = {name: build_controller(name, parameters, accepted) for name in dict.fromkeys(names)}
+    ControllerSide(built, names[0], Setpoints(parameters.limits), guard=build_filter(path, parameters, 100.0))
 
 
 def _default_controller(parameters: QuadrotorParameters, levels: tuple[str, ...]) -> str:
@@ -251,6 +281,19 @@ def _default_controller(parameters: QuadrotorParameters, levels: tuple[str, ...]
         print(f"flying the geometric controller: {error}", file=sys.stderr)
         return "geometric"
     return "foundation"
+
+
+def _with_model(options: argparse.Namespace, controller: str) -> str:
+    """The controller's name with --model and --estimator in it, by which every process builds the same."""
+    if options.model is None and options.estimator is None:
+        return controller
+    if controller != "nmpc":
+        given = "--model" if options.model is not None else "--estimator"
+        raise InvalidInput(f"{given} is for --controller nmpc, not for '{controller}'")
+    if options.model == "":
+        raise InvalidInput("--model needs a folder, got an empty name")
+    parts = [f"estimator={options.estimator}"] if options.estimator else []
+    return "nmpc:" + ",".join([*parts, f"model={options.model}"] if options.model else parts)
 
 
 def _refuse_link_options(uri: str | None) -> None:
@@ -270,6 +313,7 @@ def _check_hardware(options: argparse.Namespace) -> None:
     for option, value, none in (
         ("--wind", options.wind, "none"),
         ("--sensors", options.sensors, "none"),
+        ("--air", options.air, "linear"),
         ("--realtime", options.realtime, None),
         ("--compute-delay", options.compute_delay, "none"),
     ):
@@ -291,6 +335,9 @@ def plan(config: FlyConfig, parameters: QuadrotorParameters, state: QuadrotorSta
     _check_duration(whole, f"{name}, with the way to its start,")
     if state is not None or config.uri is None:  # where a real vehicle stands is known once it is connected
         _check_fence(whole, name, config.fence, z)
+        guard = build_filter(config.filter, parameters, config.control_rate)
+        if guard is not None:
+            guard.check_start(np.array(hover), "the place at the end of the take-off")
     return whole
 
 
@@ -347,4 +394,7 @@ def _absolute(controller: str) -> str:
     file, colon, name = controller.rpartition(":")
     if file == "foundation":
         return f"{file}:{Path(name).resolve()}"
+    if controller.startswith("nmpc:") and "model=" in controller:
+        head, _, path = controller.partition("model=")
+        return f"{head}model={Path(path).resolve()}"
     return f"{Path(file).resolve()}:{name}" if colon and file.endswith(".py") else controller

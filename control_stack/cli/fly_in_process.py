@@ -21,6 +21,7 @@ from control_stack.flight.setpoints import Setpoints
 from control_stack.flight.vehicle_side import VehicleSide
 from control_stack.protocols import Trajectory, Vehicle
 from control_stack.quadrotor.parameters import QuadrotorParameters
+from control_stack.safety.barrier.filter import build_filter
 from control_stack.safety.events import Phase
 from control_stack.safety.fence import parse_fence
 from control_stack.safety.supervisor import SafetyConfig
@@ -42,7 +43,8 @@ class InProcess:
         built = {name: build_controller(name, parameters, levels, rate) for name in names}
         deadline = 1.0 / rate if config.real_time_factor else math.inf  # in lockstep time waits
         setpoints = Setpoints(parameters.limits)
-        self._controllers = ControllerSide(built, config.controller, setpoints, config.fallback, deadline)
+        guard = build_filter(config.filter, parameters, rate)
+        self._controllers = ControllerSide(built, config.controller, setpoints, config.fallback, deadline, guard)
         self._vehicle = self._build(config, parameters)
         safety = SafetyConfig(takeoff_height=config.takeoff_height, fence=parse_fence(config.fence))
         self._side = VehicleSide(self._vehicle, parameters, safety)
@@ -60,6 +62,7 @@ class InProcess:
             seed=config.seed,
             wind=parse_wind(config.wind),
             sensors=sensor_preset(config.sensors),
+            air=config.air,
         )
         vehicle = make_vehicle(config.backend, parameters, simulation)
         vehicle.connect()
@@ -110,6 +113,7 @@ class InProcess:
                 p50, p99 = np.percentile(periods, [50, 99]).tolist()
                 outcome.loop_period_p50_s, outcome.loop_period_p99_s = p50, p99
             outcome.rejections = dict(self._side.rejections.counts)
+            outcome.filter = controllers.filter_report()
             recorder.close()
         return outcome
 

@@ -55,6 +55,7 @@ def sim_parameters(config: FlyConfig, log: Path) -> dict[str, Any]:
         "seed": config.seed,
         "wind": config.wind,
         "sensors": config.sensors,
+        "air": config.air,
         "takeoff_height": config.takeoff_height,
         "fence": config.fence,
         "log_path": str(log.resolve()),
@@ -71,6 +72,7 @@ def controller_parameters(config: FlyConfig) -> dict[str, Any]:
         "lockstep": config.real_time_factor is None,
         "driven_by": "timer" if config.uri is None else "states",
         "fallback": ",".join(config.fallback),
+        "filter": config.filter or "",
         "real_time_factor": float(config.real_time_factor or 1.0),
         "control_rate": config.control_rate,
     }
@@ -141,6 +143,7 @@ def fly_ros(
         for key in ("period_p50", "period_p99", "period_error_p50", "period_error_p99"):
             setattr(outcome, f"loop_{key}_s", float(values.get(f"loop_{key}_s", "nan")))
         counts = {**client.status(vehicle.name), **values}
+        outcome.filter = {key: float(v) for key, v in values.items() if key.startswith("filter_")}
         outcome.rejections = {key: int(v) for key, v in counts.items() if "/" in key}
     finally:
         nodes.stop()

@@ -33,7 +33,7 @@ class _Parser(argparse.ArgumentParser):
 def build_parser() -> argparse.ArgumentParser:
     """The whole command line."""
     with noted() as check:  # the commands bring numpy, scipy and matplotlib
-        from control_stack.cli import airframes, bench, collect, doctor, export, fit, fly, push, serve, train
+        from control_stack.cli import airframes, arm, bench, collect, doctor, export, fit, fly, push, serve, train, verify
     check()
     parser = _Parser(
         prog="control-stack",
@@ -41,7 +41,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"control-stack {_version()}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for module in (fly, push, serve, collect, fit, train, airframes, export, bench, doctor):
+    for module in (fly, push, arm, serve, collect, fit, train, airframes, export, verify, bench, doctor):
         module.add_parser(commands)
     return parser
 

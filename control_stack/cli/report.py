@@ -23,6 +23,7 @@ from control_stack.artefacts.tables import table
 from control_stack.cli.flight import FlyConfig, Outcome
 from control_stack.protocols import Trajectory
 from control_stack.quadrotor.parameters import QuadrotorParameters
+from control_stack.safety.barrier.scene import load_scene
 from control_stack.safety.events import AIRBORNE, Phase, Severity
 from control_stack.trajectories import steady_interval
 from control_stack.types import Array
@@ -57,6 +58,7 @@ def report(
             subtitle=f"{controller} ({summary['level']}) in {config.backend}, wind {config.wind}; {errors}",
             rotor_limits=(float(parameters.rotor_speed_min[0]), float(parameters.rotor_speed_max[0])),
             interval=tuple(summary["measured_interval_s"]),
+            scene=None if config.filter is None else load_scene(config.filter),
         )
     rows = [
         (f"position RMSE, {part}", rmse, "m"),
@@ -66,6 +68,7 @@ def report(
         ("loop period p50", summary["loop_period_p50_s"] * 1e3, "ms wall"),
         ("loop period p99", summary["loop_period_p99_s"] * 1e3, "ms wall"),
         ("real-time factor", summary["real_time_factor"], "x"),
+        *_filter_rows(summary),
     ]
     known = [row for row in rows if math.isfinite(row[1])]
     print(table(known, (f"{parameters.name} / {controller}", "value", "unit")))
@@ -154,6 +157,7 @@ def summarize(
         "trajectory": config.trajectory,
         "wind": config.wind,
         "sensors": config.sensors,
+        "air": config.air,
         "ros": config.ros,
         "lockstep": config.real_time_factor is None,
         "compute_delay": config.compute_delay,
@@ -161,11 +165,37 @@ def summarize(
         "interrupted": outcome.interrupted,
         "aborted": outcome.aborted,
         "rejections": outcome.rejections,
+        **_filtered(record, config, outcome),
         "events": [
             {"t": e.t, "severity": e.severity.name, "name": e.name, "message": e.message} for e in record.events
         ],
         **provenance(),
     }
+
+
+def _filtered(record: FlightRecord, config: FlyConfig, outcome: Outcome) -> dict[str, Any]:
+    """What the filter did, and the least distance to what it guards while it did so, m; nothing without a filter."""
+    if config.filter is None:
+        return {}
+    flying = np.zeros(len(record.t), dtype=bool)
+    for phase, start, stop in record.phases():
+        flying |= (record.t > start) & (record.t <= stop) & (phase is Phase.FLYING)
+    least = load_scene(config.filter).clearance(record.position_w[flying]).min() if flying.any() else math.nan
+    told = {key: value if key.endswith("_s") else int(value) for key, value in outcome.filter.items()}
+    return {"filter": config.filter, **told, "least_distance_m": float(least)}
+
+
+def _filter_rows(summary: dict[str, Any]) -> list[tuple[str, float, str]]:
+    """Its lines of the table."""
+    if "filter" not in summary:
+        return []
+    calls = [summary.get(f"filter_{name}", math.nan) for name in ("unchanged", "changed", "fallback")]
+    return [
+        ("commands changed by the filter", 100.0 * calls[1] / max(sum(calls), 1.0), "%"),
+        ("braked by the filter", 100.0 * calls[2] / max(sum(calls), 1.0), "%"),
+        ("least distance of the centre", summary["least_distance_m"], "m"),
+        ("filter p99", 1e3 * summary.get("filter_time_p99_s", math.nan), "ms wall"),
+    ]
 
 
 def _fell(record: FlightRecord, wanted: Array) -> bool:

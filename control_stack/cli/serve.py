@@ -55,7 +55,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     add("--host", default="127.0.0.1", metavar="ADDRESS", help="address to serve on (default: this machine only)")
     add("--count", type=int, default=1, metavar="N", help="vehicles, on consecutive ports (default 1)")
     add("--seed", type=int, default=0, help="of sensor noise (default 0)")
-    add("--sensors", default="none", metavar="PRESET", help="none, mocap or vio (noise, delay and dropout)")
+    add("--sensors", default="none", metavar="PRESET", help="none, mocap, vio or rtk (noise, delay and dropout)")
     parser.set_defaults(run=run)
 
 

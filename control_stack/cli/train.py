@@ -17,6 +17,7 @@ from typing import Any
 from tqdm import tqdm
 
 from control_stack.artefacts.tables import table
+from control_stack.cli import train_gains, train_imitation
 from control_stack.cli.arguments import check_seed
 from control_stack.errors import InvalidInput, MissingDependency, TrainingAborted
 
@@ -27,8 +28,11 @@ _SHOWN = ("hover, random force", "hover, calm", "eight, 5.5 s lap", "torque/iner
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
     """Adds the command to the front door."""
-    parser = commands.add_parser("train", help="train the foundation policy", description=__doc__)
-    parser.add_argument("what", choices=["foundation"], help="the policy")
+    parser = commands.add_parser("train", help="train the foundation policy, or imitators of experts")
+    kinds = parser.add_subparsers(dest="what", metavar="POLICY", required=True)
+    train_imitation.add_parser(kinds)
+    train_gains.add_parser(kinds)
+    parser = kinds.add_parser("foundation", help="the policy that flies any quadrotor", description=__doc__)
     parser.add_argument("--out", required=True, metavar="DIR", help="folder of the training: new, or to be resumed")
     parser.add_argument("--seed", type=int, help="of everything (default 0)")
     parser.add_argument("--workers", type=int, metavar="N", help="processes (default 2); part of the recipe")

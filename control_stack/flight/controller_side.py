@@ -10,16 +10,20 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
+
 from control_stack.boundary import check_command, check_level
 from control_stack.errors import USER_ERRORS, FlightAborted, InputRejected, UnknownName
 from control_stack.flight.setpoints import Setpoints
 from control_stack.protocols import Controller
+from control_stack.safety.barrier.filter import Answer, SafetyFilter
 from control_stack.safety.events import Event, Severity
 from control_stack.types import Command, QuadrotorState, Reference
 
 _WINDOW = 6000  # calls over which solve times and periods are reported
 _MOST_REFUSED = 3  # commands in a row: their good predecessor flies on meanwhile, within the supervisor's time-out
 _MOST_MISSED = 10  # deadlines in a row
+_QUIET = 0.25  # s without a change until the filter is told to have let go: it works by touches
 
 
 class ControllerSide:
@@ -32,6 +36,9 @@ class ControllerSide:
     An active controller that raises, or answers three times in a row with what cannot be flown, or misses ten
     deadlines in a row, is replaced by the next of ``fallback`` at once: in the same call where it raised. When there
     is none left, the supervisor beside the vehicle is the next of the chain: hold, land, and blind a level descent.
+
+    A filter, if there is one, stands behind all of them: it sees what the controller saw, at the level that was chosen,
+    and whichever controller flies.
     """
 
     def __init__(
@@ -41,11 +48,19 @@ class ControllerSide:
         setpoints: Setpoints,
         fallback: Sequence[str] = (),
         deadline: float = math.inf,
+        guard: SafetyFilter | None = None,
     ):
-        """``fallback``: names among ``controllers``, in order. ``deadline``: of one call, s. Raises UnknownName."""
+        """``fallback``: names among ``controllers``, in order. ``deadline``: of one call, s. ``guard``: what changes
+        unsafe commands. Raises UnknownName, and IncompatibleLevels for a controller that cannot be guarded."""
         for name in (active, *fallback):
             if name not in controllers:
                 raise UnknownName("controller", name, controllers)
+        self._guard = guard
+        if guard is not None:
+            for name, controller in controllers.items():
+                guard.check_levels([getattr(controller, "level", controller.spec.levels[0])], f"{name}")
+        self.filter_times: deque[float] = deque(maxlen=_WINDOW)
+        self._guarding, self._guarded_at = Answer.UNCHANGED, -math.inf
         self.controllers, self.active, self.setpoints = controllers, active, setpoints
         self.fallback, self._deadline = tuple(fallback), deadline
         self.solve_times: deque[float] = deque(maxlen=_WINDOW)
@@ -83,6 +98,16 @@ class ControllerSide:
         self.setpoints.landed()
         self._reset()
 
+    def filter_report(self) -> dict[str, float]:
+        """How often the filter answered how, and what a call took, s; empty without a filter."""
+        if self._guard is None:
+            return {}
+        out: dict[str, float] = {f"filter_{answer.value}": n for answer, n in self._guard.counts.items()}
+        if self.filter_times:
+            p50, p99 = np.percentile(self.filter_times, [50, 99]).tolist()
+            out |= {"filter_time_p50_s": p50, "filter_time_p99_s": p99}
+        return out
+
     def _reset(self) -> None:
         for name, controller in self.controllers.items():
             with _aborting(name):
@@ -108,7 +133,7 @@ class ControllerSide:
             self._warm_up(t, state, reference, self._shadow)
         try:
             check_level(command, self.controllers[self.active].spec.levels, f"controller '{self.active}'")
-            if self.fallback:
+            if self.fallback or self._guard is not None:
                 check_command(command)
         except InputRejected as error:
             if not self._refused:  # told once, counted every time
@@ -120,7 +145,7 @@ class ControllerSide:
         self._refused = 0
         if self._missed >= _MOST_MISSED:
             self._replace(t, f"controller '{self.active}' is slower than {1e3 * self._deadline:g} ms")
-        return command
+        return command if self._guard is None else self._guarded(t, state, command, flying, self._guard)
 
     def _call(self, t: float, state: QuadrotorState, reference: Reference) -> Command:
         started = time.perf_counter()
@@ -129,6 +154,24 @@ class ControllerSide:
         self.call_times.append(started)
         self.solve_times.append(time.perf_counter() - started)
         self._missed = self._missed + 1 if self.solve_times[-1] > self._deadline else 0
+        return command
+
+    def _guarded(self, t: float, state: QuadrotorState, command: Command, flying: bool, guard: SafetyFilter) -> Command:
+        """The command through the filter, while it is in force: before that others fly the vehicle."""
+        if not flying:
+            guard.reset()
+            return command
+        started = time.perf_counter()
+        command = guard(state, command)
+        self.filter_times.append(time.perf_counter() - started)
+        before, now = self._guarding, guard.answer
+        if now is not Answer.UNCHANGED:
+            self._guarded_at = t
+        elif t - self._guarded_at < _QUIET:
+            return command
+        if now is not before:
+            self._guarding = now
+            self._tell(t, *_TOLD[now], self.active)
         return command
 
     def _replace(self, t: float, why: str) -> bool:
@@ -170,6 +213,13 @@ class ControllerSide:
 
     def _tell(self, t: float, severity: Severity, name: str, message: str, controller: str) -> None:
         self._events.append(Event(t, severity, name, message, {"controller": controller}))
+
+
+_TOLD = {
+    Answer.UNCHANGED: (Severity.OK, "filter_quiet", "the filter passes the commands on"),
+    Answer.CHANGED: (Severity.OK, "filter_changed", "the filter changes the commands"),
+    Answer.FALLBACK: (Severity.WARN, "filter_fallback", "no command is safe: the filter brakes and holds"),
+}
 
 
 @contextmanager

@@ -6,6 +6,8 @@ training without a word (NaN, columns that never change, mixed sample times) is 
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -192,6 +194,14 @@ def load(path: str | Path) -> Dataset:
     except (InvalidInput, KeyError, TypeError, ValueError) as error:
         raise InvalidInput(f"{card_file}: {error}") from None
     return check(Dataset(tensors["states"], tensors["inputs"], spec, tensors["lengths"], about), str(path))
+
+
+def digest(data: Dataset) -> str:
+    """SHA-256 of names, sample time and numbers."""
+    sha = hashlib.sha256(json.dumps([*data.spec.state, *data.spec.inputs, data.spec.dt]).encode())
+    for array in (data.states, data.inputs, data.lengths):
+        sha.update(np.ascontiguousarray(array).tobytes())
+    return sha.hexdigest()
 
 
 def check(data: Dataset, place: str) -> Dataset:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from control_stack.bounds import Affine, Concat, Network, Relu, Slice, Sum
+from control_stack.bounds import Affine, Concat, Network, Relu, Slice, Sum, Tanh
 from control_stack.errors import InvalidInput
 from control_stack.quadrotor.symbolic import import_casadi
 
 
-def step_function(network: Network, nx: int, nu: int) -> Any:
-    """casadi.Function f(x, u, p) -> x+ of a ReLU network [x, u] -> x+; p is empty."""
+def step_function(network: Network, nx: int, nu: int, parameters: int = 0) -> Any:
+    """casadi.Function f(x, u, p) -> x+ of a ReLU or tanh network [x, u, p] -> x+."""
     ca = import_casadi()
-    x, u, p = ca.MX.sym("x", nx), ca.MX.sym("u", nu), ca.MX.sym("p", 0)
-    values = [ca.vertcat(x, u)]
+    x, u, p = ca.MX.sym("x", nx), ca.MX.sym("u", nu), ca.MX.sym("p", parameters)
+    values = [ca.vertcat(x, u, p)]
     for node, parents in list(zip(network.nodes, network.parents, strict=True))[1:]:
         given = [values[k] for k in parents]
         if isinstance(node, Affine):
@@ -23,6 +23,8 @@ def step_function(network: Network, nx: int, nu: int) -> Any:
             value = ca.DM(relu) * ca.fmax(given[0], 0.0) if relu.any() else ca.MX.zeros(node.size)
             if identity.any():
                 value = value + ca.DM(identity) * given[0]
+        elif isinstance(node, Tanh):
+            value = ca.tanh(given[0])
         elif isinstance(node, Sum):
             value = sum(given[1:], given[0])
         elif isinstance(node, Concat):

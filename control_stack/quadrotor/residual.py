@@ -1,9 +1,11 @@
 """A quadrotor with what its equations leave out: an acceleration that a network adds, seen from the body.
 
-    x+ = f(x, u, p + (force_w = m R(q) g(z)));   z = (R^T (v - wind), R^T e_z, w, T/m)
+    x+ = f(x, u, p + (force_w = m R(q) g(z)));   z = (a, |a| a, w, T/m)  with the airspeed a = R^T (v - wind)
 
 One evaluation of g a step enters as an external force held over it. Wind in p moves the airspeed in z, and nothing in z
-tells where the vehicle is or where it heads: what was learned in one place and direction holds in every other.
+tells where the vehicle is, where it heads or how it is tilted: what was learned in one place and direction holds in
+every other. Tilt is left out on purpose. In still air it tells much of the airspeed, and a network that reads the one
+off the other is wrong as soon as there is wind. |a| a is there because drag grows like it.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from control_stack.algebra import rotate, rotate_inverse
+from control_stack.algebra import rotate, rotate_inverse, sqrt
 from control_stack.errors import InvalidInput
 from control_stack.protocols import DynamicsSpec
 from control_stack.quadrotor.dynamics import DISTURBANCE_SIZE, Columns, rotor_thrust
@@ -21,7 +23,14 @@ from control_stack.quadrotor.long_step import FORCE, PARAMETER_SIZE, LongStepQua
 from control_stack.quadrotor.parameters import airframe_from_columns
 from control_stack.types import Array, CommandLevel
 
-FEATURES = 10
+SEEN = (
+    *(f"airspeed_b.{axis} [m/s]" for axis in "xyz"),
+    *(f"airspeed_b.{axis} |airspeed_b| [m^2/s^2]" for axis in "xyz"),
+    *(f"omega_b.{axis} [rad/s]" for axis in "xyz"),
+    "thrust / mass [m/s^2]",
+)
+FEATURES = len(SEEN)
+_SMOOTH = 1e-6  # m^2/s^2 below the root, which has no slope at zero
 
 
 @dataclass(frozen=True)
@@ -106,15 +115,23 @@ class ResidualQuadrotor:
     def features(self, x: Columns, u: Columns, p: Columns) -> Columns:
         """z, by component."""
         airframe = airframe_from_columns(p[DISTURBANCE_SIZE:PARAMETER_SIZE])
-        q, v = x[6:10], x[3:6]
         if self.nominal.level is CommandLevel.CTBR:
             thrust = u[3]
         else:
             middle = tuple(0.5 * (a + b) for a, b in zip(x[13:17], u, strict=True))
             thrust = sum(rotor_thrust(middle, airframe)[1:], rotor_thrust(middle, airframe)[0])
-        air = rotate_inverse(q, tuple(a - b for a, b in zip(v, p[0:3], strict=True)))  # type: ignore[arg-type]
-        zero = 0.0 * q[0]
-        return (*air, *rotate_inverse(q, (zero, zero, zero + 1.0)), *x[10:13], thrust / airframe.mass)  # type: ignore[arg-type]
+        return _seen(x[3:6], x[6:10], x[10:13], thrust / airframe.mass, p)
+
+    def acceleration_w(self, velocity_w: Array, quat_xyzw: Array, omega_b: Array, thrust: Array, p: Array) -> Array:
+        """(n, 3) of the network in the world, m/s^2, where a flight is planned rather than simulated.
+
+        Args:
+            velocity_w, quat_xyzw, omega_b: (n, 3 or 4). thrust: (n,) specific, m/s^2. p: (np,).
+        """
+        network = self._with(p[PARAMETER_SIZE:]) if self.adaptive else self.network
+        v, q, w = (tuple(np.moveaxis(a, -1, 0)) for a in (velocity_w, quat_xyzw, omega_b))
+        a = network(np.stack(np.broadcast_arrays(*_seen(v, q, w, thrust, tuple(p[0:3]))), axis=-1))
+        return np.stack(rotate(q, tuple(np.moveaxis(a, -1, 0))), axis=-1)  # type: ignore[arg-type]
 
     def step(self, x: Any, u: Any, p: Any = None) -> Array:
         """(..., nx), (..., 4), (..., np) -> (..., nx)."""
@@ -188,6 +205,13 @@ class ResidualQuadrotor:
             at += weight.size + len(weight)
         n = self.network
         return TanhNetwork(tuple(weights), tuple(biases), n.mean, n.scale, n.scale_out)
+
+
+def _seen(velocity: Columns, quat: Columns, omega: Columns, thrust: Any, p: Columns) -> Columns:
+    """z from velocity_w, quat_xyzw, omega_b and specific thrust; of p only the wind."""
+    air = rotate_inverse(quat, tuple(a - b for a, b in zip(velocity, (p[0], p[1], p[2]), strict=True)))  # type: ignore[arg-type]
+    speed = sqrt(air[0] * air[0] + air[1] * air[1] + air[2] * air[2] + _SMOOTH)
+    return (*air, *(speed * a for a in air), *omega, thrust)
 
 
 def _part(name: str, value: Any, by: list[Any], constants: list[Any], derivatives: bool) -> Any:

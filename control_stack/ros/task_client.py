@@ -21,16 +21,22 @@ _SETTLE = 0.3  # s of wall time for the last plan to reach the log
 
 
 class TaskClient:
-    """Waits for the end of a task. ``alive`` is asked while waiting: it raises when a process has died."""
+    """Waits for the end of a task.
 
-    def __init__(self, namespace: str, alive: Callable[[], None]):
+    Args:
+        namespace: Of both nodes.
+        alive: Is asked while waiting: it raises when a process has died.
+        nodes: Names of the one that owns the time, and of the one that answers it.
+    """
+
+    def __init__(self, namespace: str, alive: Callable[[], None], nodes: tuple[str, str] = ("task", "planner")):
         keep_discovery_local()
         self._context = rclpy.Context()
         rclpy.init(context=self._context, signal_handler_options=SignalHandlerOptions.NO)
         self._node = Node("push", namespace=namespace, context=self._context)
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self._node)
-        self._alive = alive
+        self._alive, self._nodes = alive, nodes
         self.phase = ""
         self.steps = 0
         self.status: dict[str, dict[str, str]] = {}
@@ -43,7 +49,7 @@ class TaskClient:
         while self.phase != "over":
             self._alive()
             if self.phase != "running" and time.monotonic() > until:
-                raise FlightAborted(f"task and planner did not come up within {_START_TIMEOUT:g} s")
+                raise FlightAborted(f"{' and '.join(self._nodes)} did not come up within {_START_TIMEOUT:g} s")
             self._executor.spin_once(timeout_sec=0.05)
             progress(self.steps)
         until = time.monotonic() + _SETTLE
@@ -65,4 +71,4 @@ class TaskClient:
             place, _, name = status.name.rpartition("/")
             if place == own:
                 self.status[name] = {pair.key: pair.value for pair in status.values}
-        self.steps = int(self.status.get("task", {}).get("steps", self.steps))
+        self.steps = int(self.status.get(self._nodes[0], {}).get("steps", self.steps))

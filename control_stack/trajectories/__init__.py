@@ -2,6 +2,7 @@
 
 from control_stack.trajectories.compose import Chain, chain, steady_interval, with_approach
 from control_stack.trajectories.csv_file import load_csv, load_waypoints
+from control_stack.trajectories.excite import Excite
 from control_stack.trajectories.goto import GoTo, connect
 from control_stack.trajectories.hover import Hover
 from control_stack.trajectories.lissajous import Lissajous
@@ -12,6 +13,7 @@ from control_stack.trajectories.sampled import SampledTrajectory, Samples, sampl
 
 __all__ = [
     "Chain",
+    "Excite",
     "GoTo",
     "Hover",
     "Lissajous",

@@ -41,33 +41,17 @@ class Lissajous:
         self._rate, self._ramp = 2.0 * math.pi / lap, ramp
         # Both ramps together turn the phase by ramp / lap laps; the centre is passed every half lap.
         turns = math.ceil(2.0 * (laps + ramp / lap) - 1e-9) / 2.0
-        self._total = 2.0 * math.pi * turns
         self.duration = turns * lap + ramp
         self.steady_interval = (ramp, ramp + laps * lap)
 
-    def _rise(self, t: float) -> tuple[float, float, float, float]:
-        """Phase and its derivatives up to the third, from the first ramp on."""
-        if t >= self._ramp:
-            return self._rate * (t - 0.5 * self._ramp), self._rate, 0.0, 0.0
-        s = t / self._ramp
-        return (
-            self._rate * self._ramp * s**4 * (2.5 - 3.0 * s + s * s),
-            self._rate * s**3 * (10.0 - 15.0 * s + 6.0 * s * s),
-            self._rate / self._ramp * 30.0 * s * s * (1.0 - s) ** 2,
-            self._rate / self._ramp**2 * 60.0 * s * (1.0 - s) * (1.0 - 2.0 * s),
-        )
-
     def _phase(self, t: float) -> tuple[float, float, float, float]:
-        if t <= self.duration - self._ramp:
-            return self._rise(t)
-        phi, rate, acceleration, jerk = self._rise(self.duration - t)
-        return self._total - phi, rate, -acceleration, jerk
+        return tuple(self._rate * value for value in ramped(t, self.duration, self._ramp))  # type: ignore[return-value]
 
     def __call__(self, t: float) -> Reference:
         """The reference at t, s."""
         phi, d1, d2, d3 = self._phase(min(max(t, 0.0), self.duration))
-        x = _sine(self._a, phi, d1, d2, d3)
-        y = _sine(self._b, 2.0 * phi, 2.0 * d1, 2.0 * d2, 2.0 * d3)
+        x = sine(self._a, phi, d1, d2, d3)
+        y = sine(self._b, 2.0 * phi, 2.0 * d1, 2.0 * d2, 2.0 * d3)
         cx, cy, cz = self._centre
         return Reference(
             np.array([cx + x[0], cy + y[0], cz]),
@@ -79,7 +63,24 @@ class Lissajous:
         )
 
 
-def _sine(a: float, phi: float, d1: float, d2: float, d3: float) -> tuple[float, float, float, float]:
+def ramped(t: float, duration: float, ramp: float) -> tuple[float, float, float, float]:
+    """Time along a path, s, and its first three derivatives: the rate rises from 0 to 1 within ``ramp`` s by a quintic
+    step and falls the same way before ``duration``; it ends at duration - ramp."""
+    if t > duration - ramp:
+        s, d1, d2, d3 = ramped(duration - t, math.inf, ramp)
+        return duration - ramp - s, d1, -d2, d3
+    if t >= ramp:
+        return t - 0.5 * ramp, 1.0, 0.0, 0.0
+    s = t / ramp
+    return (
+        ramp * s**4 * (2.5 - 3.0 * s + s * s),
+        s**3 * (10.0 - 15.0 * s + 6.0 * s * s),
+        30.0 / ramp * s * s * (1.0 - s) ** 2,
+        60.0 / ramp**2 * s * (1.0 - s) * (1.0 - 2.0 * s),
+    )
+
+
+def sine(a: float, phi: float, d1: float, d2: float, d3: float) -> tuple[float, float, float, float]:
     """a sin(phi(t)) and its first three derivatives by the chain rule."""
     s, c = a * math.sin(phi), a * math.cos(phi)
     return s, c * d1, c * d2 - s * d1 * d1, c * (d3 - d1**3) - 3.0 * s * d1 * d2

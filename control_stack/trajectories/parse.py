@@ -11,11 +11,12 @@ from numpy.typing import ArrayLike
 from control_stack.errors import InvalidInput, UnknownName
 from control_stack.protocols import Trajectory
 from control_stack.trajectories.csv_file import load_csv, load_waypoints
+from control_stack.trajectories.excite import Excite
 from control_stack.trajectories.hover import Hover
 from control_stack.trajectories.lissajous import Lissajous
 from control_stack.trajectories.polynomial import finite
 
-KNOWN = ("hover", "eight", "path/to/file.csv", "waypoints:path/to/file.csv")
+KNOWN = ("hover", "eight", "excite", "path/to/file.csv", "waypoints:path/to/file.csv")
 
 
 def parse_trajectory(
@@ -27,8 +28,9 @@ def parse_trajectory(
 ) -> Trajectory:
     """Builds what a user asks for.
 
-    ``hover[:duration=10]`` and ``eight[:lap=5.5,size=1.0x0.5,laps=3,ramp=3]`` fly about ``origin`` (3,), m,
-    where the vehicle hovers after take-off; ``file.csv`` is flown where its rows say (see ``load_csv``), and
+    ``hover[:duration=10]``, ``eight[:lap=5.5,size=1.0x0.5,laps=3,ramp=3]`` and
+    ``excite[:size=2x2x1,period=6,duration=40]`` fly about ``origin`` (3,), m, where the vehicle hovers after
+    take-off; ``file.csv`` is flown where its rows say (see ``load_csv``), and
     ``waypoints:file.csv[,speed=1,acceleration=2]`` is minimum snap from ``origin`` through its rows.
 
     Raises:
@@ -45,6 +47,10 @@ def parse_trajectory(
     if kind == "eight":
         readers = {"lap": _positive, "size": _size, "laps": _count, "ramp": _positive}
         return Lissajous(centre, yaw=yaw, **_options(kind, rest, readers))
+    if kind == "excite":
+        return Excite(
+            centre, yaw=yaw, **_options(kind, rest, {"size": _box, "period": _positive, "duration": _positive})
+        )
     if kind == "waypoints":
         path, _, rest = rest.partition(",")
         options = _options(kind, rest, {"speed": _positive, "acceleration": _positive})
@@ -89,3 +95,9 @@ def _size(value: str) -> tuple[float, float]:
     """expected two numbers from 1e-6 to 1e6 in metres, as 1.0x0.5"""
     a, b = value.split("x")
     return _positive(a), _positive(b)
+
+
+def _box(value: str) -> tuple[float, float, float]:
+    """expected three numbers from 1e-6 to 1e6 in metres, as 2x2x1"""
+    a, b, c = value.split("x")
+    return _positive(a), _positive(b), _positive(c)

@@ -32,23 +32,31 @@ class Condenser:
         self.nz = len(lengths) * nu
         self.scale = 0.5 * (problem.input_upper - problem.input_lower)
         self._mixed, self._states = kinds
-        # One row per side that has a limit; a soft one has a slack of its own.
+        # One row per side that has a limit; a soft one has a slack, of its own or of this row and side at all steps.
         self._sides = [(rows, side) for rows in (self._mixed, self._states) for side in ("lower", "upper")]
         self._picked = [np.flatnonzero(np.isfinite(getattr(rows, side))) for rows, side in self._sides]
         softness = [np.tile(rows.soft[pick], n) for (rows, _), pick in zip(self._sides, self._picked, strict=True)]
         soft = np.concatenate(softness)
         self._slack_rows = np.flatnonzero(soft)
-        self.ns = len(self._slack_rows)
+        owners: list[tuple[int, int, int]] = []
+        for number, ((rows, _), pick) in enumerate(zip(self._sides, self._picked, strict=True)):
+            steps = range(n) if len(pick) else ()
+            owners += [(number, i, 0 if rows.shared[i] else k) for k in steps for i in pick.tolist()]
+        slack_of = {owner: k for k, owner in enumerate(dict.fromkeys(owners[row] for row in self._slack_rows))}
+        columns = [slack_of[owners[row]] for row in self._slack_rows]
+        self.ns = len(slack_of)
         self._rates = 0 if problem.input_rate is None else self.nz
         m, v = len(soft) + self._rates, self.nz + self.ns
         self.rows = m
         self.h, self.a = np.zeros((v, v)), np.zeros((m, v), order="F")  # CasADi stores columns
         self.g, self.lbx, self.ubx = np.zeros(v), np.zeros(v), np.full(v, np.inf)
         self.lba, self.uba = np.full(m, -np.inf), np.full(m, np.inf)
-        weights = soft[self._slack_rows]
+        weights = np.zeros(self.ns)
+        weights[columns] = soft[self._slack_rows]
         self.h[range(self.nz, v), range(self.nz, v)] = weights
         self.g[self.nz :] = weights
-        self.a[self._slack_rows, range(self.nz, v)] = -1.0  # rows read  (signed) h + H z - s <= limit
+        # Rows read  (signed) h + H z - s <= limit.
+        self.a[self._slack_rows, self.nz + np.array(columns, dtype=int)] = -1.0
         self._difference = np.eye(self.nz) - np.eye(self.nz, k=-nu)  # of z, from block to block
         if self._rates:
             self.a[-self._rates :, : self.nz] = self._difference * np.tile(self.scale, len(lengths))[:, None]

@@ -10,6 +10,7 @@ from control_stack.laws.cascade import InnerLoops
 from control_stack.laws.position import specific_force
 from control_stack.quadrotor.dynamics import DISTURBANCE_SIZE, rotor_speed_for_thrust
 from control_stack.quadrotor.parameters import airframe_from_columns
+from control_stack.quadrotor.residual import ResidualQuadrotor
 from control_stack.types import Array, Reference
 
 SIZE = 15  # position_w 3, velocity_w 3, quat_xyzw 4, omega_b 3, thrust N, rotor speed rad/s
@@ -42,11 +43,13 @@ def ahead(reference: Reference, offset: float) -> Reference:
 class FlightReference:
     """y_0 .. y_N of a quadrotor: with the acceleration a, its drag and the disturbance in p taken into account,
 
-    F/m = a + g e_z + R D R^T (v - wind)/m - force/m    gives attitude, thrust and, with the jerk, the body rates.
+    F/m = a + g e_z + R D R^T (v - wind)/m - force/m - what a network adds
+
+    gives attitude, thrust and, with the jerk, the body rates.
     """
 
-    def __init__(self, loops: InnerLoops, horizon: int, dt: float):
-        self._loops = loops
+    def __init__(self, loops: InnerLoops, horizon: int, dt: float, learned: ResidualQuadrotor | None = None):
+        self._loops, self._learned = loops, learned
         self._offsets = (dt * np.arange(1, horizon + 1)).tolist()
 
     def __call__(self, reference: Reference, x: Array, p: Array) -> Array:
@@ -65,6 +68,13 @@ class FlightReference:
         air = rotate_inverse(quat_from_axes(*axes), tuple(v[i] - p[i] for i in range(3)))  # type: ignore[arg-type]
         drag = rotate(quat_from_axes(*axes), tuple(airframe.drag[i] / mass * air[i] for i in range(3)))  # type: ignore[arg-type]
         wanted = tuple(wanted[i] + drag[i] for i in range(3))
+        if self._learned is not None:
+            force = specific_force(wanted, self._loops.tan_max_tilt, limit)  # type: ignore[arg-type]
+            axes = desired_attitude(force, yaw)
+            quat = np.stack(quat_from_axes(*axes), axis=-1)
+            omega = np.stack(desired_rates(axes, norm(force), tuple(jerk.T), yaw_rate), axis=-1)  # type: ignore[arg-type]
+            more = self._learned.acceleration_w(velocity, quat, omega, norm(force), p)
+            wanted = tuple(wanted[i] - more[:, i] for i in range(3))
         force = specific_force(wanted, self._loops.tan_max_tilt, limit)  # type: ignore[arg-type]
         axes = desired_attitude(force, yaw)
         magnitude = norm(force)

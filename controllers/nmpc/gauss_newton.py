@@ -134,8 +134,11 @@ class GaussNewton:
         for value, rows in zip((mixed, limits), s.kinds, strict=True):
             if value is None:
                 continue
-            excess = np.maximum(np.maximum(rows.lower - value[:, 0], value[:, 0] - rows.upper), 0.0)
-            cost += float((excess + 0.5 * excess**2).sum(0) @ rows.soft)
+            sides = np.maximum([rows.lower - value[:, 0], value[:, 0] - rows.upper], 0.0)
+            slacks = np.where(rows.shared, sides.max(axis=1, keepdims=True) / len(value), sides)
+            squares = np.where(rows.shared, sides.max(axis=1, keepdims=True) ** 2 / len(value), sides**2)
+            cost += float((slacks + 0.5 * squares).sum((0, 1)) @ rows.soft)
+            excess = sides.sum(0)
             infeasible += float(excess[:, rows.soft == 0.0].sum())
         return cost, infeasible
 

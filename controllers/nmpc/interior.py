@@ -44,7 +44,7 @@ class InteriorPoint:
                         continue
                     signed = sign * row
                     if kind.soft[i]:
-                        s = ca.MX.sym(f"s{len(slacks)}", n)
+                        s = ca.MX.sym(f"s{len(slacks)}", 1 if kind.shared[i] else n)
                         slacks.append(s)
                         cost += kind.soft[i] * ca.sum1(s + 0.5 * s**2)
                         signed = signed - s

@@ -48,6 +48,8 @@ class Constraint:
         lower, upper: (m,), -inf and inf where there is none.
         inputs: True: holds at (x_k, u_k), k = 0 .. N-1. False: h does not read u and holds at x_k, k = 1 .. N.
         soft: rho, cost of a unit of violation; None: hard, and a state from which it cannot hold is infeasible.
+        shared: Of a soft one: each row and side has one slack for all steps, which pays for the worst of them. With
+            many rows that makes a much smaller program.
     """
 
     name: str
@@ -56,6 +58,7 @@ class Constraint:
     upper: Array
     inputs: bool = False
     soft: float | None = None
+    shared: bool = False
 
 
 @dataclass(frozen=True)
@@ -115,6 +118,8 @@ class Problem:
                 raise InvalidInput(f"nmpc: two constraints are called '{c.name}'")
             if c.soft is not None and not (c.soft > 0.0 and math.isfinite(c.soft)):
                 raise InvalidInput(f"nmpc: constraint '{c.name}': soft must be a positive number")
+            if c.shared and c.soft is None:
+                raise InvalidInput(f"nmpc: constraint '{c.name}': a hard one has no slack to share")
 
     @property
     def spec(self) -> DynamicsSpec:
@@ -138,7 +143,11 @@ class Problem:
 
 
 def state_limits(
-    name: str, spec: DynamicsSpec, limits: Mapping[str, tuple[float, float]], soft: float | None = None
+    name: str,
+    spec: DynamicsSpec,
+    limits: Mapping[str, tuple[float, float]],
+    soft: float | None = None,
+    shared: bool = False,
 ) -> Constraint:
     """Bounds of states by name, e.g. {"velocity_w.z": (-1.0, 1.0)}; names with or without their unit.
 
@@ -151,7 +160,7 @@ def state_limits(
             raise UnknownName("state", key, known)
     index = [known[key.partition(" ")[0]] for key in limits]
     lower, upper = np.array([list(limits[key]) for key in limits], dtype=float).T
-    return Constraint(name, lambda x, u, p, y: x[index], lower, upper, soft=soft)
+    return Constraint(name, lambda x, u, p, y: x[index], lower, upper, soft=soft, shared=shared)
 
 
 def keep_out(name: str, point: Expression, centre: Expression, radius: float, soft: float | None = 1e3) -> Constraint:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,10 +13,13 @@ import numpy as np
 from control_stack.errors import InputRejected, InvalidInput
 from control_stack.laws.attitude import attitude_rates, desired_attitude
 from control_stack.laws.cascade import InnerLoops
+from control_stack.laws.rotor_model import RotorModel
+from control_stack.learning.residual_file import fitted_level, load_residual
 from control_stack.protocols import ControlResult, Dynamics, Estimator
 from control_stack.quadrotor.dynamics import DISTURBANCE_SIZE
 from control_stack.quadrotor.long_step import PARAMETER_SIZE, LongStepQuadrotor, reachable_spin, rotor_limits
 from control_stack.quadrotor.parameters import GRAVITY, QuadrotorParameters, airframe_from_columns
+from control_stack.quadrotor.residual import ResidualQuadrotor
 from control_stack.quadrotor.symbolic import import_casadi
 from control_stack.types import (
     Array,
@@ -29,10 +33,10 @@ from control_stack.types import (
 from controllers.base import BaseController
 from controllers.columns import array_of
 from controllers.nmpc import flight_reference as layout
+from controllers.nmpc.disturbance import DisturbanceFilter, estimator_noise
 from controllers.nmpc.flight_reference import FlightReference
 from controllers.nmpc.problem import Constraint, Problem
 from controllers.nmpc.solver import Nmpc, Settings, Solution
-from controllers.rotor_model import RotorModel
 
 _TILT = 100.0  # cost of a thrust axis that is one unit of cosine beyond the largest tilt
 _LEVEL_AXES = (0.0, 0.0, 1.0)
@@ -167,6 +171,31 @@ class NmpcController(BaseController):
 
     name: ClassVar[str] = "nmpc"
     levels: ClassVar[tuple[CommandLevel, ...]] = (CommandLevel.ROTORS, CommandLevel.CTBR)
+    learned: ClassVar[Path | None] = None  # file of ``control-stack fit residual``, where no model is given
+    estimated: ClassVar[str] = "none"  # name of the estimator, where none is given
+
+    @classmethod
+    def flying(cls, options: str) -> type[NmpcController]:
+        """This controller as ``nmpc:OPTIONS`` names it: [estimator=NAME][,][model=PATH], the path last.
+
+        With a model it emits the level that the model was fitted at, and has a force observer unless told otherwise.
+
+        Raises:
+            InvalidInput: Another option, or a model without a card. UnknownName: no such estimator.
+        """
+        rest, _, path = options.partition("model=")
+        rest = rest.rstrip(",")
+        name = rest.removeprefix("estimator=") if rest else "force" if path else "none"
+        if rest and not rest.startswith("estimator=") or not options:
+            raise InvalidInput(f"nmpc takes estimator=NAME and, last, model=PATH, got '{options}'")
+        if name != "none":
+            estimator_noise(name)
+        if not path:
+            return type(cls.__name__, (cls,), {"estimated": name})
+        level = fitted_level(path)
+        note = f"the model {path} was fitted at level '{level.value}'"
+        made = {"estimated": name, "learned": Path(path), "levels": (level,), "level_note": note}
+        return type(cls.__name__, (cls,), made)
 
     def __init__(
         self,
@@ -186,7 +215,8 @@ class NmpcController(BaseController):
         super().__init__(parameters, level, rate_hz)
         self._loops = InnerLoops.of(parameters)
         own = LongStepQuadrotor(parameters, level, step)
-        model = model or own
+        if model is None:
+            model = own if self.learned is None else load_residual(self.learned, parameters, level, step)
         spec = model.spec
         if (spec.state, spec.inputs, spec.parameters[:PARAMETER_SIZE]) != (
             own.spec.state, own.spec.inputs, own.spec.parameters
@@ -194,11 +224,17 @@ class NmpcController(BaseController):
             raise InvalidInput(f"nmpc: the model is not one of a quadrotor at level '{level.value}'")
         problem = quadrotor_problem(model, parameters, level, weights or Weights(), horizon, blocks, constraints)
         self._nmpc = Nmpc(problem, self._safe, settings)
-        self._references = FlightReference(self._loops, horizon, spec.dt)
+        learned = model if isinstance(model, ResidualQuadrotor) else None
+        self._references = FlightReference(self._loops, horizon, spec.dt, learned)
         self._rotors = RotorModel(parameters, 1.0 / rate_hz)
         self._share = min(1.0 / (rate_hz * spec.dt), 1.0)  # of a step in a control period
+        if estimator is None and self.estimated != "none":
+            if not isinstance(model, LongStepQuadrotor | ResidualQuadrotor):
+                raise InvalidInput("nmpc: to a model of your own belongs an estimator of your own")
+            estimator = DisturbanceFilter(model, estimator_noise(self.estimated), 1.0 / rate_hz)
         self._estimator = estimator
-        self.p = np.array(spec.defaults, dtype=float)
+        self._defaults = np.array(spec.defaults, dtype=float)
+        self.p = self._defaults.copy()
         self.reset()
 
     @property
@@ -210,8 +246,7 @@ class NmpcController(BaseController):
         """Forgets plan, rotor speeds and what was estimated."""
         self._nmpc.reset()
         self._rotors.reset()
-        if self._estimator is not None:
-            self._estimator.reset()
+        self._forget_estimate()
         self._last: tuple[float, Command] | None = None
         self._quat = np.array([0.0, 0.0, 0.0, 1.0])
         self.solution: Solution | None = None
@@ -221,7 +256,10 @@ class NmpcController(BaseController):
         if not state.is_finite():
             raise InputRejected("nan", "nmpc: state")
         if self._estimator is not None and self._last is not None:
-            self.p[:] = self._estimator.update(t, state, self._last[1])[0]
+            if reference.position_w is state.position_w:  # so it is while other commands than these are in force
+                self._forget_estimate()
+            else:
+                self.p[:] = self._estimator.update(t, state, self._last[1])[0]
         x = self._state(state)
         y = self._references(reference, x, self.p)
         elapsed = 1.0 / self.rate_hz if self._last is None else t - self._last[0]
@@ -231,6 +269,11 @@ class NmpcController(BaseController):
         command = self._command(s.inputs[0], state.stamp)
         self._last = (t, command)
         return command
+
+    def _forget_estimate(self) -> None:
+        if self._estimator is not None:
+            self._estimator.reset()
+            self.p[:] = self._defaults
 
     def _state(self, state: QuadrotorState) -> Array:
         quat = state.quat_xyzw

@@ -21,19 +21,23 @@ class Rows:
     """Linear constraints of one kind, softened row by row: the layout of their part of the program.
 
     Attributes:
-        lower, upper: (m,) limits of one step. soft: (m,) rho; 0 for hard rows.
+        lower, upper: (m,) limits of one step. soft: (m,) rho; 0 for hard rows. shared: (m,) one slack for all steps.
     """
 
     lower: Array
     upper: Array
     soft: Array
+    shared: np.ndarray
 
     @classmethod
     def of(cls, constraints: list[Constraint]) -> Rows:
         """All rows of these constraints, in order."""
         soft = [np.full(len(c.lower), c.soft or 0.0) for c in constraints]
         parts = ([c.lower for c in constraints], [c.upper for c in constraints], soft)
-        return cls(*(np.concatenate([np.zeros(0), *part]) for part in parts))
+        shared = [np.full(len(c.lower), c.shared) for c in constraints]
+        flags = np.concatenate([np.zeros(0, dtype=bool), *shared])
+        lower, upper, softness = (np.concatenate([np.zeros(0), *part]) for part in parts)
+        return cls(lower, upper, softness, flags)
 
 
 class Buffered:

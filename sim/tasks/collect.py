@@ -6,27 +6,21 @@ of processes change a bit of the result.
 
 from __future__ import annotations
 
-import json
-import multiprocessing
-import os
-import signal
-import threading
-import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from control_stack.artefacts import tensors as artefact
-from control_stack.artefacts.runs import git_revision, provenance, versions, write_json
-from control_stack.errors import InvalidInput, TrainingAborted
+from control_stack.artefacts.runs import provenance
+from control_stack.errors import InvalidInput
 from control_stack.exclusive import lock
 from control_stack.learning.data import FILE, Dataset, dataset
 from control_stack.protocols import DynamicsSpec
+from sim.parts import open_folder, simulate
 from sim.tasks.exploration import Episode, explore_numeric, explore_planar
 from sim.tasks.factory import make_task
 from sim.tasks.numeric import NumericTask
@@ -36,8 +30,6 @@ from sim.tasks.planar import PlanarTask
 PART = 20  # episodes in one part: some seconds of work, which a kill may cost
 STEPS = {"sorting": 60, "piecewise": 20}
 DEFAULT_STEPS = 40
-_BEGUN = "collect.json"
-_WATCH = 1.0  # s
 
 
 @dataclass(frozen=True)
@@ -82,7 +74,7 @@ def collect(
     """
     task = make_task(order.task)  # early: PyBullet may be missing
     try:
-        parts = _open(order, folder)
+        parts = open_folder(folder, asdict(order))
         held = lock(f"collect-{folder.resolve()}")
         if held is None:
             raise InvalidInput(f"{folder}: another control-stack collect is at work there")
@@ -96,7 +88,7 @@ def collect(
             missing = [start for start in starts if not _file(parts, start).is_file()]
             done = order.episodes - sum(min(PART, order.episodes - start) for start in missing)
             report(done)
-            for start, episodes in _simulate(order, missing, workers):
+            for start, episodes in simulate(partial(_part, order), missing, workers):
                 _store(_file(parts, start), episodes, task.spec)
                 done += len(episodes)
                 report(done)
@@ -119,66 +111,6 @@ def _part(order: Order, start: int) -> list[Episode]:
         return explore(task, order.seed, start, min(PART, order.episodes - start), order.steps)
     finally:
         task.close()
-
-
-def _simulate(order: Order, starts: list[int], workers: int) -> Iterator[tuple[int, list[Episode]]]:
-    """Parts in order, as they are done."""
-    if workers == 1 or len(starts) < 2:
-        yield from ((start, _part(order, start)) for start in starts)
-        return
-    context: Any = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(min(workers, len(starts)), context, initializer=_enter_worker, initargs=(os.getpid(),))
-    try:
-        futures = [(start, pool.submit(_part, order, start)) for start in starts]
-        for start, future in futures:
-            yield start, future.result()
-    except BrokenProcessPool:
-        raise TrainingAborted("a process of the collection was killed; the same command goes on") from None
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _enter_worker(parent: int) -> None:
-    """Leaves stopping to the parent, and ends when the parent is gone, however it went."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(_WATCH)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
-
-
-def _open(order: Order, folder: Path) -> Path:
-    """Makes the folder, or checks that it was begun for the same order by the same program."""
-    begun, wanted = folder / _BEGUN, asdict(order)
-    if not (folder / FILE).is_file():  # what is complete says in its card what made it
-        installed = versions()
-        wanted |= {"git_revision": git_revision(), **{name: installed.get(name) for name in ("numpy", "pybullet")}}
-    try:
-        if begun.is_file():
-            stored = json.loads(begun.read_text(encoding="utf-8"))
-            for name, value in wanted.items():
-                if stored.get(name) != value:
-                    raise InvalidInput(
-                        f"{folder} was begun with {name} {stored.get(name)}, not {value}: name another folder"
-                    )
-        else:
-            if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-                raise InvalidInput(f"output folder {folder} is not empty: name another, or remove it first")
-            folder.mkdir(parents=True, exist_ok=True)
-            write_json(begun, wanted)
-        parts = folder / "parts"
-        if not (folder / FILE).is_file():
-            parts.mkdir(exist_ok=True)
-    except OSError as error:
-        raise InvalidInput(f"cannot collect into {folder}: {error.strerror}") from None
-    except ValueError as error:
-        if isinstance(error, InvalidInput):
-            raise
-        raise InvalidInput(f"{begun}: damaged; remove {folder} and begin again") from None
-    return parts
 
 
 def _file(parts: Path, start: int) -> Path:

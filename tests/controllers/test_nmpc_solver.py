@@ -30,6 +30,7 @@ CASES = {
     "plain": {},
     "blocks": {"blocks": (1, 1, 2, 4, 4, 8)},
     "soft limit": {"constraints": [state_limits("rate", SPEC, {"rate": (-3.0, 3.0)}, soft=50.0)]},
+    "shared slack": {"constraints": [state_limits("rate", SPEC, {"rate": (-3.0, 3.0)}, soft=50.0, shared=True)]},
     "mixed": {"constraints": [MIXED]},
 }
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from control_stack.laws.rotor_model import RotorModel
 from control_stack.quadrotor.dynamics import rotor_acceleration
 from control_stack.quadrotor.parameters import load_vehicle
 from control_stack.types import QuadrotorState
-from controllers.rotor_model import RotorModel
 
 PERIOD = 0.01
 COMMANDS = [(300.0, 900.0, 1500.0, 1400.0), (2500.0, 0.0, 1400.0, 1450.0)]

@@ -32,7 +32,8 @@ def defaults(fly: ModuleType, **changes: str) -> dict[str, str]:
 def test_arguments_are_the_documented_ones(fly: ModuleType) -> None:
     names = {argument.name for argument in fly.arguments()}
     assert names == {
-        "backend", "uri", "arm", "simulator", "controller", "vehicle", "namespace", "params_file", "use_sim_time",
+        "backend", "uri", "arm", "simulator", "controller", "model", "estimator", "vehicle", "namespace", "params_file",
+        "use_sim_time",
     }  # fmt: skip
 
 
@@ -43,13 +44,23 @@ def test_every_argument_is_described_and_its_default_is_a_choice(fly: ModuleType
 
 
 def test_only_free_text_goes_without_choices(fly: ModuleType) -> None:
-    assert {a.name for a in fly.arguments() if not a.choices} == {"uri", "namespace", "params_file"}
+    assert {a.name for a in fly.arguments() if not a.choices} == {"uri", "model", "namespace", "params_file"}
 
 
 def test_vehicle_choices_are_the_shipped_vehicles(fly: ModuleType, root: Path) -> None:
     (vehicle,) = (argument for argument in fly.arguments() if argument.name == "vehicle")
     shipped = {path.stem for path in (root / "control_stack" / "vehicles").glob("*.yaml")}
     assert set(vehicle.choices) == shipped | {fly.OWN, fly.FROM_FILE}
+
+
+def test_what_nmpc_plans_and_estimates_is_in_its_name_and_refused_for_others(fly: ModuleType) -> None:
+    _, controller = fly.composition(defaults(fly, controller="nmpc", model="fit/x500", estimator="force"))
+    name, _, path = controller.parameters["controller"].partition("model=")
+    assert name == "nmpc:estimator=force," and Path(path) == Path("fit/x500").absolute()
+    _, controller = fly.composition(defaults(fly, controller="nmpc", estimator="wind"))
+    assert controller.parameters["controller"] == "nmpc:estimator=wind"
+    with pytest.raises(ValueError, match="nmpc"):
+        fly.composition(defaults(fly, model="fit/x500"))
 
 
 def test_default_composition(fly: ModuleType) -> None:
@@ -142,7 +153,9 @@ def test_arguments_set_declared_parameters_to_usable_values(
 ) -> None:
     for argument in fly.arguments():
         for choice in argument.choices or ("something",):
-            for spec in fly.composition(defaults(fly, **{"backend": backend, argument.name: choice})):
+            # Of all controllers nmpc takes every argument.
+            changes = {"backend": backend, "controller": "nmpc", argument.name: choice}
+            for spec in fly.composition(defaults(fly, **changes)):
                 own = {key: value for key, value in spec.parameters.items() if key != "use_sim_time"}
                 assert set(own) <= set(declared[spec.name])
                 assert all(usable(declared[spec.name][key], value) for key, value in own.items())

@@ -56,7 +56,9 @@ def test_launch_folder_never_becomes_a_package(root: Path) -> None:
 
 def test_the_promised_extras_exist(pyproject: dict[str, Any]) -> None:
     extras = pyproject["project"]["optional-dependencies"]
-    assert set(extras) == {"ros", "sim", "mpc", "mip", "hardware", "learn", "ray", "clients", "dev", "all"}
+    assert set(extras) == {
+        "ros", "sim", "mpc", "mip", "filter", "hardware", "learn", "ray", "imitation", "clients", "dev", "all",
+    }  # fmt: skip
     features = set(extras) - {"clients", "dev", "all"}
     (everything,) = extras["all"]
     assert set(re.search(r"\[(.*)\]", everything)[1].split(",")) == features

@@ -9,7 +9,7 @@ import pytest
 
 from control_stack.errors import InvalidInput
 from control_stack.protocols import Trajectory
-from control_stack.trajectories import GoTo, Hover, Lissajous, connect
+from control_stack.trajectories import Excite, GoTo, Hover, Lissajous, connect, parse_trajectory
 from control_stack.types import Reference
 
 
@@ -118,3 +118,27 @@ def test_connect_between_rests_is_goto():
     goto = GoTo(a.position_w, b.position_w, 0.0, 1.0, 1.0, 2.0)
     for u in np.linspace(0, 1, 11):
         np.testing.assert_allclose(path(u * path.duration).position_w, goto(u * goto.duration).position_w, atol=1e-9)
+
+
+def test_a_flight_to_learn_from_stays_in_its_box_and_parts_speed_from_acceleration(check):
+    path = parse_trajectory("excite:size=8x6x2,period=7,duration=30", [1.0, 0.0, 5.0])
+    assert isinstance(path, Excite) and path.duration == 30.0
+    check.derivatives(path, 0.0, 30.0, tolerance=1e-3, count=100)
+    check.held_outside(path)
+    for end in (0.0, 30.0):
+        check.at_rest(path(end))
+        np.testing.assert_allclose(path(end).position_w, [1.0, 0.0, 5.0], atol=1e-9)
+    references = [path(t) for t in np.arange(0.0, 30.0, 0.05)]
+    position, velocity, acceleration = (
+        np.array([getattr(r, name) for r in references]) for name in ("position_w", "velocity_w", "acceleration_w")
+    )
+    off = np.abs(position - [1.0, 0.0, 5.0]).max(axis=0)
+    assert (off <= [4.0, 3.0, 1.0]).all() and (off > [2.5, 2.0, 0.6]).all()
+    related = np.abs(np.corrcoef(np.hstack([velocity, acceleration]).T) - np.eye(6))
+    assert related[:3, 3:].max() < 1e-6 and related.max() < 0.3
+
+
+@pytest.mark.parametrize("options", [{"period": 0.0}, {"duration": 6.0}, {"size": (1.0, 1.0)}])
+def test_a_flight_to_learn_from_needs_a_box_a_period_and_time(options):
+    with pytest.raises(InvalidInput):
+        Excite(**options)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
 from control_stack.algebra import clip, where
 from control_stack.quadrotor.parameters import QuadrotorParameters
 from control_stack.types import QuadrotorState
-from controllers.columns import Columns, components
+
+Columns = tuple[Any, ...]
 
 # Per call, of the difference between measured and modelled speed. Lead compensation multiplies the noise of
 # what it acts on, so less is smoother; but hand-over from another controller leaves the model wrong, so none
@@ -46,7 +48,8 @@ class RotorModel:
         fresh, self._fresh = self._fresh, False
         if state.rotor_speed is None or not np.isfinite(state.rotor_speed).all():
             return self.speed
-        measured = components(state.rotor_speed)
+        values = np.asarray(state.rotor_speed, dtype=float)  # floats are the fast path of one vehicle
+        measured = tuple(values.tolist()) if values.ndim == 1 else tuple(np.moveaxis(values, -1, 0))
         gain = 1.0 if fresh else _CORRECTION
         self.speed = tuple(w + gain * (m - w) for w, m in zip(self.speed, measured, strict=True))
         return self.speed

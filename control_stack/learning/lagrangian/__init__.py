@@ -1,0 +1,15 @@
+"""Lagrangian networks with a context: models of arms that change with what they carry."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from control_stack.learning.lagrangian.model import LagrangianDynamics
+
+MODEL = "model.safetensors"  # in the folder of a fit
+
+
+def load(path: str | Path) -> LagrangianDynamics:
+    """The model of a fit: its folder, or a .safetensors file. Raises InvalidInput."""
+    path = Path(path)
+    return LagrangianDynamics.load(path / MODEL if path.is_dir() else path)

@@ -1,0 +1,241 @@
+"""The filter: a controller's command as it is where it is safe, else the nearest that is, else a brake.
+
+Every command is read as the thrust vector F that it turns to (``thrust.py``). Rows n.F <= limit keep the vehicle off
+walls, obstacles and other vehicles and below its speed (``approach.py``), and a cone keeps its tilt. A command whose F
+keeps them all is passed on as it is, bit for bit. Otherwise F is projected (``projection.py``), with what the motors
+can do as further rows, and written back at the level of the command. Where nothing keeps all rows the vehicle brakes
+against its velocity and then holds its place, until something does; never is the command that came in flown then.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+import numpy as np
+
+from control_stack.boundary import check_command
+from control_stack.errors import IncompatibleLevels, InputRejected, InvalidInput
+from control_stack.laws.position import specific_force, tracking_acceleration
+from control_stack.quadrotor.parameters import GRAVITY, QuadrotorParameters
+from control_stack.safety.barrier.approach import Seen, Surfaces, thrust_limits
+from control_stack.safety.barrier.projection import TOLERANCE, project, require_solver
+from control_stack.safety.barrier.scene import Scene, load_scene
+from control_stack.safety.barrier.thrust import LEVELS, Outlook, ThrustVector
+from control_stack.types import Array, Command, CommandLevel, QuadrotorState
+
+_SIDES = 16  # of the pyramid inside the cone of tilt
+_SLOW = 0.3  # m/s, at which braking becomes holding
+_HALF = 0.5  # of the top speed, below which the row of the speed cannot matter
+_NOTE = "a filter changes the thrust vector, and loops on board close it at the levels velocity and position"
+
+
+class Answer(str, Enum):
+    """What became of a command."""
+
+    UNCHANGED = "unchanged"
+    CHANGED = "changed"
+    FALLBACK = "fallback"
+
+
+@dataclass(frozen=True)
+class Others:
+    """Further vehicles.
+
+    Attributes:
+        position, velocity, acceleration: (k, 3) m, m/s, m/s^2; the last is ``acceleration`` of their filters.
+        distance: Between centres, m.
+        share: Of the braking, that this vehicle takes: 0.5 where the others run the same filter, 1 where they do not.
+    """
+
+    position: Array
+    velocity: Array
+    acceleration: Array
+    distance: float
+    share: float = 0.5
+
+
+class SafetyFilter:
+    """Guards one vehicle in one scene. Call it once a period with the state and the controller's command.
+
+    Attributes:
+        radius: Of the ball about the vehicle, m. unknown: Acceleration that no model knows, m/s^2.
+        answer: What became of the last command.
+        counts: Of answers since the last ``clear``.
+        gains: kappa and lambda in force; may be set between calls.
+        acceleration: (3,) that the thrust vector in force gives, m/s^2: what another vehicle's ``Others`` takes.
+    """
+
+    def __init__(self, scene: Scene, parameters: QuadrotorParameters, rate_hz: float = 100.0):
+        """Raises InvalidInput where the vehicle cannot brake as the scene counts on."""
+        limits, margin = parameters.limits, scene.margin
+        self.scene, self._parameters = scene, parameters
+        self._thrust = ThrustVector(parameters, rate_hz)
+        half = 0.5 * float(np.linalg.norm(parameters.body_size))
+        self.radius = half if margin.radius is None else margin.radius
+        self.unknown = margin.wind * float(np.max(parameters.drag)) / float(parameters.mass) + margin.model
+        self._speed = min(scene.bounds.speed or math.inf, limits.speed)
+        self._tilt = min(scene.bounds.tilt or math.inf, limits.tilt)
+        self._deceleration = scene.bounds.acceleration or limits.acceleration
+        self._check_braking()
+        self.gains = (scene.gains.distance, scene.gains.speed)
+        # Towards what is round, the vehicle follows its outlook on the inside of the bend.
+        self.room = margin.distance + 0.5 * (self._deceleration + self.unknown) * self._thrust.lag**2
+        self._seen = Seen(scene, self.radius, self.room)
+        self._tan = math.tan(self._tilt)
+        turn = 2.0 * np.pi * (np.arange(_SIDES) + 0.5) / _SIDES
+        inner = self._tan * math.cos(math.pi / _SIDES)
+        self._cone = np.column_stack([np.cos(turn), np.sin(turn), np.full(_SIDES, -inner)])
+        self.counts = dict.fromkeys(Answer, 0)
+        self.reset()
+
+    def reset(self) -> None:
+        """Forgets the flight; counts stay."""
+        self._thrust.reset()
+        self._anchor: Array | None = None
+        self.answer, self.acceleration = Answer.UNCHANGED, np.zeros(3)
+
+    def clear(self) -> None:
+        """Counts from zero."""
+        self.counts = dict.fromkeys(Answer, 0)
+
+    def check_levels(self, levels: Sequence[CommandLevel], name: str) -> None:
+        """Raises IncompatibleLevels for a controller that emits a level which cannot be guarded."""
+        for level in levels:
+            if level not in LEVELS:
+                guarded = [v.value for v in LEVELS]
+                raise IncompatibleLevels(name, [level.value], f"filter of scene {self.scene.name}", guarded, _NOTE)
+
+    def check_start(self, position_w: Array, what: str) -> None:
+        """Raises InvalidInput where a flight would begin outside the scene."""
+        self.scene.check_inside(position_w, self.radius, what)
+
+    def __call__(self, state: QuadrotorState, command: Command, others: Others | None = None) -> Command:
+        """The command to fly.
+
+        Raises:
+            InputRejected: "level" for one that cannot be guarded, or as ``check_command``; "nan" for a state.
+        """
+        check_command(command)
+        if command.level not in LEVELS:
+            raise InputRejected("level", f"'{command.level.value}' cannot be guarded: {_NOTE}")
+        if not state.is_finite():
+            raise InputRejected("nan", "state")
+        outlook = self._thrust.look(state)
+        self.acceleration = outlook.acceleration
+        wanted = self._thrust.read(command, outlook)
+        rows, limits = self.rows(outlook, others)
+        if self._admits(wanted, rows, limits):
+            flown, self.answer, self._anchor = command, Answer.UNCHANGED, None
+        else:
+            flown = self._changed(wanted, rows, limits, command, outlook)
+        self.counts[self.answer] += 1
+        self._thrust.sent(flown, outlook)
+        return flown
+
+    def rows(self, outlook: Outlook, others: Others | None = None) -> tuple[Array, Array]:
+        """(m, 3) and (m,): rows . F <= limits for walls, obstacles, other vehicles and the speed, in this order."""
+        surfaces = self._seen(outlook.position)
+        rows = [surfaces.towards]
+        limits = [self._limits(surfaces, outlook.velocity, outlook.acceleration, outlook.without_thrust, self.unknown)]
+        if others is not None and len(others.position):
+            towards, limit = self._keep_apart(outlook, others)
+            rows.append(towards)
+            limits.append(limit)
+        speed = float(np.linalg.norm(outlook.velocity))
+        if speed > _HALF * self._speed:
+            n = outlook.velocity / speed
+            rows.append(n[None])
+            limits.append(np.array([self._speed_limit(n, speed, outlook)]))
+        return np.concatenate(rows), np.concatenate(limits)
+
+    def _limits(self, surfaces: Surfaces, v: Array, a: Array, without_thrust: Array, unknown: float) -> Array:
+        gain, rate = self.gains
+        return thrust_limits(
+            surfaces, v, a, without_thrust, gain=gain, rate=rate, lag_rate=self._thrust.lag_rate,
+            deceleration=self._deceleration, unknown=unknown, unknown_speed=unknown * self._thrust.lag,
+        )  # fmt: skip
+
+    def _keep_apart(self, outlook: Outlook, others: Others) -> tuple[Array, Array]:
+        """Rows against other vehicles. With both at the same, n.F_i - n.F_j <= limit of the two together is split."""
+        lag = self._thrust.lag
+        apart = outlook.position - (others.position + lag * others.velocity)
+        length = np.maximum(np.linalg.norm(apart, axis=-1), 1e-6)
+        n = -apart / length[:, None]
+        limits = np.empty(len(n))
+        for k, towards in enumerate(n):
+            gap = np.array([length[k] - others.distance - 2.0 * self.room])
+            surface = Surfaces(gap, towards[None], np.ones((1, 3)), 1.0 / length[k : k + 1])
+            a = others.acceleration[k]
+            relative = outlook.acceleration - a
+            v = outlook.velocity - (others.velocity[k] + lag * a)
+            # Half of the unknown acceleration of the pair is this vehicle's own, the rest the other's.
+            both = self._limits(surface, v, relative, np.zeros(3), 2.0 * self.unknown)[0]
+            limits[k] = others.share * both - towards @ outlook.without_thrust
+            limits[k] += (2.0 * others.share - 1.0) * float(towards @ a)
+        return n, limits
+
+    def _speed_limit(self, n: Array, speed: float, outlook: Outlook) -> float:
+        """The limit of n.F, n along the velocity, that keeps |v| below its bound: a barrier of one order less."""
+        rate, a = self.gains[1], outlook.acceleration
+        worst = float(n @ a) + self.unknown
+        aside = a - float(n @ a) * n
+        drift = -float(aside @ aside) / speed - rate * worst
+        left = self._speed - speed - self.unknown * self._thrust.lag
+        limit = rate * left - self.unknown - float(n @ outlook.without_thrust)
+        return limit + min(drift, 0.0) / self._thrust.lag_rate
+
+    def _admits(self, force: Array, rows: Array, limits: Array) -> bool:
+        level = self._tan * force[2] - math.hypot(force[0], force[1])
+        return bool(level >= -TOLERANCE and (rows @ force - limits <= TOLERANCE).all())
+
+    def _changed(self, wanted: Array, rows: Array, limits: Array, command: Command, outlook: Outlook) -> Command:
+        thrust = self._thrust
+        x, y, z = outlook.body
+        motors = np.stack([z, -z, x, -x, y, -y])
+        ends = np.array([thrust.most, -thrust.least, *(thrust.farthest_aside,) * 4])
+        farthest = thrust.most * math.sqrt(1.0 + 2.0 * thrust.steepest**2)
+        near = limits < farthest  # no thrust vector that the motors give could break the others
+        a = np.concatenate([rows[near], self._cone, motors])
+        b = np.concatenate([limits[near], np.zeros(_SIDES), ends])
+        found = project(wanted, a, b).vector
+        if found is not None:
+            self.answer, self._anchor = Answer.CHANGED, None
+            return thrust.write(found, command, outlook)
+        self.answer = Answer.FALLBACK
+        return thrust.write(self._brake(outlook), command, outlook)
+
+    def _brake(self, outlook: Outlook) -> Array:
+        """The thrust vector that stops the vehicle and then holds it where it has become slow."""
+        gains, p, v = self._parameters.gains, outlook.position, outlook.velocity
+        if self._anchor is None and float(np.linalg.norm(v)) < _SLOW:
+            self._anchor = p
+        error = np.zeros(3) if self._anchor is None else self._anchor - p
+        back = tracking_acceleration(tuple(error), tuple(-v), (0.0, 0.0, 0.0), gains.position, gains.velocity)
+        return np.array(specific_force(back, self._tan, self._thrust.most))
+
+    def _check_braking(self) -> None:
+        thrust, needed = self._thrust, self._deceleration + self.unknown
+        room = {
+            "sideways": math.tan(self._tilt) * GRAVITY,
+            "upwards": math.sqrt(max(thrust.most**2 - needed**2, 0.0)) - GRAVITY,  # while it brakes sideways too
+            "downwards": GRAVITY - thrust.least,
+        }
+        where = min(room, key=lambda way: room[way])
+        if needed > room[where]:
+            raise InvalidInput(
+                f"scene {self.scene.name}: {self._parameters.name} accelerates {where} by at most "
+                f"{room[where]:.2f} m/s^2 within its tilt and thrust, but "
+                f"braking takes {self._deceleration:.2f} m/s^2 and what is unknown "
+                f"{self.unknown:.2f} m/s^2: lower limits: acceleration, or the margin"
+            )
+
+
+def build_filter(path: str | None, parameters: QuadrotorParameters, rate_hz: float) -> SafetyFilter | None:
+    """The filter of a scene file; None without one. Raises as ``load_scene``, InvalidInput and MissingDependency."""
+    if path is None:
+        return None
+    require_solver()
+    return SafetyFilter(load_scene(path), parameters, rate_hz)

@@ -1,0 +1,96 @@
+"""Collecting in parts: a folder of one order's data that a killed collection goes on with, and who simulates."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+from typing import Any, TypeVar
+
+from control_stack.artefacts.runs import git_revision, versions, write_json
+from control_stack.errors import InvalidInput, TrainingAborted
+from control_stack.learning.data import FILE
+
+_BEGUN = "collect.json"
+_WATCH = 1.0  # s
+Part = TypeVar("Part")
+
+
+def simulate(part: Callable[[int], Part], starts: list[int], workers: int) -> Iterator[tuple[int, Part]]:
+    """Parts in order, as they are done.
+
+    Args:
+        part: Of a start; with workers it has to be picklable.
+        starts: Of the parts.
+        workers: Processes; 1 stays in this one.
+
+    Raises:
+        TrainingAborted: A worker was killed.
+    """
+    if workers == 1 or len(starts) < 2:
+        yield from ((start, part(start)) for start in starts)
+        return
+    context: Any = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(min(workers, len(starts)), context, initializer=_enter_worker, initargs=(os.getpid(),))
+    try:
+        futures = [(start, pool.submit(part, start)) for start in starts]
+        for start, future in futures:
+            yield start, future.result()
+    except BrokenProcessPool:
+        raise TrainingAborted("a process of the collection was killed; the same command goes on") from None
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def open_folder(folder: Path, order: Mapping[str, Any]) -> Path:
+    """Makes the folder, or checks that it was begun for the same order by the same program; where its parts go.
+
+    Raises:
+        InvalidInput: It holds something else, or cannot be written.
+    """
+    begun, wanted = folder / _BEGUN, dict(order)
+    if not (folder / FILE).is_file():  # what is complete says in its card what made it
+        installed = versions()
+        wanted |= {"git_revision": git_revision(), **{name: installed.get(name) for name in ("numpy", "pybullet")}}
+    try:
+        if begun.is_file():
+            stored = json.loads(begun.read_text(encoding="utf-8"))
+            for name, value in wanted.items():
+                if stored.get(name) != value:
+                    raise InvalidInput(
+                        f"{folder} was begun with {name} {stored.get(name)}, not {value}: name another folder"
+                    )
+        else:
+            if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+                raise InvalidInput(f"output folder {folder} is not empty: name another, or remove it first")
+            folder.mkdir(parents=True, exist_ok=True)
+            write_json(begun, wanted)
+        parts = folder / "parts"
+        if not (folder / FILE).is_file():
+            parts.mkdir(exist_ok=True)
+    except OSError as error:
+        raise InvalidInput(f"cannot collect into {folder}: {error.strerror}") from None
+    except ValueError as error:
+        if isinstance(error, InvalidInput):
+            raise
+        raise InvalidInput(f"{begun}: damaged; remove {folder} and begin again") from None
+    return parts
+
+
+def _enter_worker(parent: int) -> None:
+    """Leaves stopping to the parent, and ends when the parent is gone, however it went."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(_WATCH)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()

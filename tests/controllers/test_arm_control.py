@@ -1,0 +1,150 @@
+"""Controllers of an arm on the simulated Panda: what true parameters are worth, estimates, fallback, refusals."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from control_stack.arm.changes import LoadChange, changes_of, load_at
+from control_stack.arm.draws import draw_reference
+from control_stack.arm.dynamics import ArmDynamics
+from control_stack.arm.library import load_arm
+from control_stack.arm.load import Load
+from control_stack.arm.sampled import SampledJoints
+from control_stack.errors import InputRejected, InvalidInput, UnknownName
+from control_stack.types import ArmState, JointReference
+from controllers.arm.base import ArmController, following
+from controllers.arm.estimate import PointMass
+from controllers.arm.factory import make_controller
+from controllers.arm.nmpc import ArmNmpc, ArmWeights
+from controllers.arm.nominal import nominal_step
+from controllers.nmpc.problem import Constraint
+from controllers.nmpc.solver import Settings
+
+pytest.importorskip("pybullet")
+from sim.arm.bullet import BulletArm
+from sim.arm.closed_loop import ArmLoop, delay_of, simulation
+
+ARM = load_arm("panda")
+HEAVY = Load.box(3.0, (0.1, 0.1, 0.1), (0.06, -0.04, 0.12))
+REFERENCE = SampledJoints.of(draw_reference(ARM, seed=4, loads=(HEAVY,)))
+HOLDS = (LoadChange(0.0, HEAVY),)
+
+
+def rms(controller: ArmController, changes: Sequence[LoadChange] = HOLDS, steps: int = 100, delay: str = "fixed"):
+    """RMS error of the flange over the run, m, and over its last quarter."""
+    arm = BulletArm(ARM, simulation(0, "typical", 1.0))
+    arm.connect()
+    loop = ArmLoop(arm, REFERENCE, changes, delay_of(delay, 0.02))
+    error, model = [], ArmDynamics(ARM, 0.02)
+    while loop.taken < steps:
+        loop.answer(controller(loop.t, arm.state(), following(REFERENCE, loop.t)))
+        reached, wanted = arm.true_state().position, REFERENCE(loop.t).position
+        error.append(np.linalg.norm(model.flange(reached)[0] - model.flange(wanted)[0]))
+    arm.close()
+    return float(np.sqrt(np.mean(np.square(error)))), float(np.sqrt(np.mean(np.square(error[-steps // 4 :]))))
+
+
+def made(model: str = "nominal", estimator: str = "own", delay: float = 0.02, **more) -> ArmController:
+    return make_controller(ARM, "nmpc", model, estimator, changes=HOLDS, delay=delay, settings={}, **more)
+
+
+def test_true_parameters_are_worth_most_of_the_error_under_a_heavy_load() -> None:
+    oracle, nominal = (rms(made(model))[0] for model in ("oracle", "nominal"))
+    assert oracle < 0.003 and nominal > 10.0 * oracle
+
+
+def test_the_payload_filter_finds_mass_and_first_moments_and_then_follows() -> None:
+    controller = made(estimator="payload")
+    _, settled = rms(controller, steps=150)
+    found, true = controller.p[:4], HEAVY.parameters[:4]
+    assert found[0] == pytest.approx(true[0], rel=0.05)
+    np.testing.assert_allclose(found[1:], true[1:], atol=0.06 * np.linalg.norm(true[1:]) + 0.02)
+    assert (controller.uncertainty[:4] > 0.0).all() and settled < 0.01
+
+
+def test_a_weight_on_the_flange_brings_it_nearer_with_a_wrong_model() -> None:
+    """Beside the same weights of the joints; where the model is wrong there is an error to divide anew."""
+    errors = []
+    for flange in (np.inf, 0.01):
+        controller = ArmNmpc(ARM, nominal_step(ARM, 0.02), delay=0.02, weights=ArmWeights(flange=flange))
+        errors.append(rms(controller)[0])
+    assert errors[1] < 0.9 * errors[0]
+
+
+def test_a_delay_that_the_controller_knows_of_costs_little() -> None:
+    delayed, undelayed = rms(made("oracle"))[0], rms(made("oracle", delay=0.0), delay="none")[0]
+    assert delayed < 3.0 * undelayed + 0.002
+
+
+def test_computed_torque_with_the_true_load_beats_itself_without() -> None:
+    errors = [
+        rms(make_controller(ARM, "computed-torque", model, changes=HOLDS, delay=0.02, settings={}))[0]
+        for model in ("oracle", "nominal")
+    ]
+    assert errors[0] < 0.01 and errors[1] > 3.0 * errors[0]
+
+
+def test_without_a_feasible_plan_it_brakes_and_holds_against_gravity() -> None:
+    """A hard limit that no torque can keep: first nothing is left of an old plan, so it is the safe torques at once."""
+    model = nominal_step(ARM, 0.02)
+    wall = Constraint("wall", lambda x, u, p, y: x[0], np.array([50.0]), np.array([60.0]))
+    controller = ArmNmpc(ARM, model, constraints=[wall], settings=Settings(patience=2.0))
+    state = ArmState(ARM.home, np.full(7, 0.2))
+    still = JointReference(ARM.home, np.zeros(7), np.zeros(7))
+    torque = controller(0.0, state, still).effort
+    assert controller.last_result.status == "safe: infeasible" and controller.counts["safe"] == 1
+    nominal = ArmDynamics(ARM, 0.02)
+    expected = nominal.inverse(ARM.home, np.zeros(7), np.full(7, -2.0))  # all speed but 1/e in 0.1 s
+    np.testing.assert_allclose(torque, np.clip(expected, -ARM.torque_limit, ARM.torque_limit), atol=1e-6)
+
+
+def test_torques_stay_within_their_limits_whatever_is_asked() -> None:
+    controller = made()
+    far = JointReference(ARM.home + 2.0, np.zeros(7), np.zeros(7))
+    for k in range(3):
+        command = controller(0.02 * k, ArmState(ARM.home, np.zeros(7)), far)
+        assert (np.abs(command.effort) <= ARM.torque_limit + 1e-9).all()
+
+
+def test_a_point_mass_has_the_slope_of_its_values_and_nothing_impossible() -> None:
+    unknown, theta = PointMass(), np.array([2.0, 0.3, -0.2, 0.4])
+    d = 1e-6
+    numeric = np.stack(
+        [(unknown.values(theta + d * e) - unknown.values(theta - d * e)) / (2.0 * d) for e in np.eye(4)], 1
+    )
+    np.testing.assert_allclose(unknown.slope(theta), numeric, atol=1e-6)
+    np.testing.assert_array_equal(unknown.possible(np.array([-1.0, 0.1, 0.0, 0.0])), np.zeros(4))
+    assert np.linalg.norm(unknown.possible(np.array([1.0, 9.0, 0.0, 0.0]))[1:]) == pytest.approx(PointMass.REACH)
+
+
+def test_bad_states_are_refused_and_bad_choices_named() -> None:
+    controller, still = made(), JointReference(ARM.home, np.zeros(7), np.zeros(7))
+    with pytest.raises(InputRejected, match="nan"):
+        controller(0.0, ArmState(np.full(7, np.nan), np.zeros(7)), still)
+    with pytest.raises(InputRejected, match="shape"):
+        controller(0.0, ArmState(np.zeros(6), np.zeros(6)), still)
+    for choice in ({"model": "nothing"}, {"estimator": "crystal"}):
+        with pytest.raises(UnknownName):
+            make_controller(ARM, **choice)
+    with pytest.raises(UnknownName, match="setting"):
+        make_controller(ARM, settings={"speed": 3.0})
+    with pytest.raises(InvalidInput, match="delay"):
+        made(delay=0.5)
+
+
+def test_changes_of_load_are_read_and_known_at_every_time() -> None:
+    changes = changes_of("3:1,0.1,0,0;0:2;5:0")
+    assert [load_at(changes, t).mass for t in (0.0, 2.99, 3.0, 5.0, 9.0)] == [2.0, 2.0, 1.0, 0.0, 0.0]
+    for text in ("x:1", "1", "-1:2", "1:2,3", "1:nan", "1:-2"):
+        with pytest.raises(InvalidInput):
+            changes_of(text)
+
+
+def test_a_sampled_reference_is_that_which_was_sampled() -> None:
+    true = draw_reference(ARM, seed=4, loads=(HEAVY,))
+    t = np.linspace(0.0, 10.0, 2001)  # between samples as well
+    for field, tolerance in (("position", 1e-6), ("velocity", 1e-4), ("acceleration", 3e-2)):
+        np.testing.assert_allclose(getattr(REFERENCE(t), field), getattr(true(t), field), atol=tolerance)

@@ -1,0 +1,91 @@
+"""Vehicles that cross: the exact projection, the row that keeps the distance, and the gain network's file."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from control_stack.errors import InvalidInput
+from control_stack.safety.barrier.projection import solve
+from control_stack.safety.crossing.gains import SIZE, gains_of, load, save
+from control_stack.safety.crossing.training import Recipe, train
+from control_stack.safety.crossing.world import HIGHEST, LOWEST, Crossing, Seen, constant, fly, nearest
+
+SHORT = Crossing(patience=4.0)
+
+
+def test_the_nearest_corner_is_the_answer_of_the_solver():
+    pytest.importorskip("daqp")
+    rng = np.random.default_rng(0)
+    turn = rng.uniform(0.0, 2.0 * np.pi, (200, 5))
+    rows = np.stack([np.cos(turn), np.sin(turn)], axis=-1)
+    limits, wanted = rng.uniform(-0.3, 1.0, (200, 5)), rng.normal(size=(200, 2)) * 2.0
+    found = nearest(wanted, rows, limits, 1e3)
+    for k in range(200):
+        flat = np.concatenate([rows[k], np.zeros((5, 1))], axis=1)
+        expected = solve(np.array([*wanted[k], 0.0]), flat, limits[k])
+        if expected is None:
+            assert np.isnan(found[k]).all()
+        else:
+            np.testing.assert_allclose(found[k], expected[:2], atol=1e-5)
+
+
+def test_what_is_admissible_is_not_changed():
+    wanted = np.array([0.3, -0.1])
+    assert (nearest(wanted, np.array([[1.0, 0.0]]), np.array([0.5]), 5.0) == wanted).all()
+
+
+def test_no_gains_however_wild_bring_vehicles_together():
+    rng = np.random.default_rng(1)
+    wild = fly(np.arange(4), lambda seen: rng.uniform(LOWEST, HIGHEST, seen.place.shape[:-1]), SHORT)
+    assert not wild.collided.any() and wild.least.min() > SHORT.distance
+    assert wild.least.min() < 1.2  # and they did meet
+
+
+def test_equal_seeds_are_equal_flights_whatever_else_is_in_the_batch():
+    course = replace(SHORT, patience=1.0)
+    one, three = fly(np.array([5]), constant(1.0), course), fly(np.array([3, 4, 5]), constant(1.0), course)
+    np.testing.assert_allclose(one.paths[:, 0], three.paths[:, 2], atol=1e-12)
+
+
+def test_weights_come_back_with_their_card_and_strangers_are_refused(tmp_path):
+    path, rng = tmp_path / "gains.safetensors", np.random.default_rng(2)
+    weights = rng.standard_normal(SIZE).astype(np.float32)
+    save(path, weights, {"seed": 0}, Crossing())
+    np.testing.assert_array_equal(load(path), weights)
+    card = json.loads(path.with_suffix(".json").read_text())
+    path.with_suffix(".json").write_text(json.dumps({**card, "features": ["side"]}))
+    with pytest.raises(InvalidInput, match="no gain network of this version"):
+        load(path)
+    with pytest.raises(InvalidInput, match="not exist|no file|missing|cannot"):
+        load(tmp_path / "other.safetensors")
+
+
+def test_a_batch_of_networks_answers_as_each_of_them():
+    rng = np.random.default_rng(3)
+    nets = rng.standard_normal((3, SIZE))
+    seen = Seen(rng.normal(size=(3, 8, 7, 2)), rng.normal(size=(3, 8, 7, 2)), rng.normal(size=(3, 8, 3)))
+    together = gains_of(nets)(seen)
+    for k in range(3):
+        alone = gains_of(nets[k])(Seen(*(part[k] for part in seen)))
+        np.testing.assert_allclose(together[k], alone, atol=1e-12)
+    assert (together >= LOWEST).all() and (together <= HIGHEST).all()
+
+
+def test_training_is_reproducible_and_never_loses_its_best_start():
+    recipe = Recipe(first=3, worlds=1, rounds=1, children=2, later_worlds=1, parents=1, patience=0.5)
+    first, second = [], []
+    a = train(4, recipe, told=lambda k, score: first.append(score))
+    b = train(4, recipe, told=lambda k, score: second.append(score))
+    np.testing.assert_array_equal(a, b)
+    assert first == second and len(first) == 2
+
+
+@pytest.mark.slow
+def test_the_shipped_gains_arrive_where_the_fixed_ones_jam():
+    seeds = np.arange(7_000, 7_024)
+    adapted, fixed = fly(seeds, gains_of(load())), fly(seeds, constant(3.0))
+    assert adapted.arrived.mean() > fixed.arrived.mean() and not adapted.collided.any()
