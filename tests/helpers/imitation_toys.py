@@ -38,7 +38,7 @@ class PointLanes:
 def point(copies: int = 1) -> Task:
     return Task(
         title="point", observation=("x", "x cubed"), action=("push",), horizon=30, copies=copies, steps=1000, shown=4,
-        make=PointLanes, expert="known",
+        make=PointLanes,
     )  # fmt: skip
 
 
@@ -51,4 +51,4 @@ def shown(count: int = 100) -> Demonstrations:
     x = np.random.default_rng(0).uniform(-1.0, 1.0, count)
     seen = np.stack([x, x**3], axis=1)
     scales = Scales(np.zeros(2), np.array([0.5, 0.4]), CLIP)
-    return Demonstrations(seen, expert(seen), scales, expert=28.0, chance=12.0, card={})
+    return Demonstrations(seen, expert(seen), scales, expert=28.0, chance=2.0, card={})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from control_stack.artefacts import tensors as artefact
 from control_stack.cli import train_imitation
 from control_stack.cli.main import main
 from control_stack.errors import InvalidInput
-from control_stack.learning.imitation import demonstrations, policy_file
+from control_stack.learning.imitation import demonstrations, networks, policy_file
 from control_stack.learning.imitation.arms import ARMS
 from control_stack.learning.imitation.tasks import TASKS
 
@@ -112,3 +113,26 @@ def test_a_missing_simulator_is_named_with_its_extra(tmp_path, monkeypatch, caps
     pytest.importorskip("gymnasium")
     assert train("--task", "pendulum", "--out", tmp_path / "new") == 2
     assert "'mujoco' is not installed" in capsys.readouterr().err and not (tmp_path / "new").exists()
+
+
+def test_the_bench_scores_shipped_policies_and_aims_at_both_regularisers(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(Path(__file__).resolve().parents[2]))
+    bench = importlib.import_module("benchmarks.lipschitz_imitation")
+    monkeypatch.setitem(TASKS, "quadrotor", replace(TASKS["quadrotor"], horizon=10))
+    sizes, path = (22, 8, 8, 4), tmp_path / "policies.safetensors"
+    stack = [{"arm": arm, "seed": seed} for arm in ("none", "both") for seed in (0, 1)]
+    hovering = np.zeros((4, networks.count(sizes)))
+    hovering[3] = 100.0  # every action at its limit
+    scales = policy_file.Scales(np.zeros(22), np.ones(22))
+    training = {"command": "c", "seed": 0, "git_revision": "r", "wall_time_s": 1.0, "hardware": {}}
+    figures = {"expert": 10.0, "chance": 0.0}
+    policy_file.save(path, "quadrotor", hovering, scales, sizes, stack, training, figures)
+    monkeypatch.setattr(bench, "shipped", lambda name, what="policies": path if name == "quadrotor" else None)
+    found = bench.imitation(0, True)
+    assert [(row.metric, row.target) for row in found.rows] == [
+        ("score, no regulariser", None), ("score, penalty and spectral norm", ">= 0.9")
+    ]  # fmt: skip
+    arms = found.details["quadrotor, shipped"]
+    assert arms["none"]["seeds"][0] == arms["none"]["seeds"][1] > arms["both"]["seeds"][1]
+    low, high = arms["both"]["interval"]
+    assert low < arms["both"]["score"] < high and 0.0 < arms["none"]["score"] < 1.0

@@ -51,7 +51,6 @@ class Task:
         copies: That every learner acts in at once; steps count in all of them.
         steps: Of a learner, shipped. shown: Expert's episodes, of which one pair in 20 is shown.
         make: N -> lanes.
-        expert: Where demonstrations come from: "stable-baselines3" or "foundation policy".
     """
 
     title: str
@@ -62,7 +61,6 @@ class Task:
     steps: int
     shown: int
     make: Callable[[int], Lanes]
-    expert: str
 
 
 def _mujoco(name: str) -> Callable[[int], Lanes]:
@@ -90,7 +88,7 @@ TASKS = {
             "constraint force on the cart, N",
         ),
         action=("force on the cart",),
-        horizon=1000, copies=2, steps=100_000, shown=10, make=_mujoco(MUJOCO["pendulum"]), expert="stable-baselines3",
+        horizon=1000, copies=2, steps=100_000, shown=10, make=_mujoco(MUJOCO["pendulum"]),
     ),
     "hopper": Task(
         title="hopper",
@@ -100,7 +98,7 @@ TASKS = {
             "leg rate, rad/s", "foot rate, rad/s",
         ),
         action=("thigh torque", "leg torque", "foot torque"),
-        horizon=1000, copies=2, steps=300_000, shown=10, make=_mujoco(MUJOCO["hopper"]), expert="stable-baselines3",
+        horizon=1000, copies=2, steps=300_000, shown=10, make=_mujoco(MUJOCO["hopper"]),
     ),
     "quadrotor": Task(
         title="quadrotor tracking",
@@ -112,7 +110,7 @@ TASKS = {
             *(f"previous action {rotor}" for rotor in ("FR", "BR", "BL", "FL")),
         ),
         action=tuple(f"rotor {rotor}, around hover" for rotor in ("FR", "BR", "BL", "FL")),
-        horizon=500, copies=4, steps=100_000, shown=10, make=_quadrotor, expert="foundation policy",
+        horizon=500, copies=4, steps=100_000, shown=10, make=_quadrotor,
     ),
 }  # fmt: skip
 
