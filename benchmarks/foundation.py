@@ -8,6 +8,7 @@ all with each loss counted as 1 m. Eights are claimed with the wrapper, on both 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -17,13 +18,14 @@ import numpy as np
 from control_stack.artefacts.tables import BenchRow, Findings, number
 from control_stack.errors import InvalidInput, MissingDependency
 from control_stack.foundation.airframes import Airframes
-from control_stack.foundation.observation import NO_LEAD, Lead
+from control_stack.foundation.observation import NO_LEAD, Lead, Wrapper
 from control_stack.foundation.runtime import GRUPolicy
 from control_stack.foundation.weights import PolicyWeights, load
 
 LONG = ("hover 50 s", "Crazyflie preset, eight, 10 s lap")  # not in quick runs
 WRAPPED_IN_QUICK = ("hover, random force", "eight, 10 s lap", "eight, 5.5 s lap")
 PEER_LEAD_AIRFRAMES = 128
+MC_RAPTOR = Wrapper(0.5, 1.0)  # limits that RAPTOR flies with in PX4
 TEACHER_TESTS = ("hover, random force", "hover, calm", "eight, 10 s lap", "eight, 5.5 s lap", "sideways force 30 %",
                  "velocity delay 40 ms", "velocity delay 80 ms")  # fmt: skip
 Group = Callable[[int, bool], "list[BenchRow] | Findings"]
@@ -56,7 +58,7 @@ def groups(weights: str | None = None, teachers: str | None = None, ablation: st
     def peer_lead() -> Lead:
         """The one that suits the peer, found as ours was: neither is judged at a lead that suits the other."""
         with table.one_thread():
-            return best_lead(peer, PEER_LEAD_AIRFRAMES, VALIDATION_SEED)
+            return best_lead(peer, PEER_LEAD_AIRFRAMES, VALIDATION_SEED, MC_RAPTOR)
 
     found: dict[str, Group] = {}
     for test in table.TESTS:
@@ -82,11 +84,12 @@ def _test(
     if quick and test in LONG:
         return Findings([], {})
     wrapped = test in WRAPPED_IN_QUICK if quick else not test.startswith("wide law")
-    leads = None
+    wrappers = None
     if wrapped:
-        # Hovering setpoints look the same however far ahead.
-        leads = (lead, peer_lead()) if "eight" in test else (NO_LEAD, NO_LEAD)
-    return table.measure(test, ours, peer, leads, seed, quick)
+        # A lead changes nothing where the setpoint stands still.
+        own, its = (lead, peer_lead()) if "eight" in test else (NO_LEAD, NO_LEAD)
+        wrappers = (Wrapper(lead=own), replace(MC_RAPTOR, lead=its))
+    return table.measure(test, ours, peer, wrappers, seed, quick)
 
 
 def _variants(ours: Any, peer: Any, seed: int, quick: bool) -> list[BenchRow]:
@@ -112,8 +115,10 @@ def _leads(ours: Any, peer: Any, lead: Lead, peer_lead: Callable[[], Lead], seed
     rows = []
     for whose, chosen in (("none", NO_LEAD), ("ours", lead), ("the peer's", peer_lead())):
         a, b = (
-            table.scores("eight, 5.5 s lap", pilot, 128, table.seeds(seed, True), clipped=True, lead=chosen)[0]
-            for pilot in (ours, peer)
+            table.scores("eight, 5.5 s lap", pilot, 128, table.seeds(seed, True), wrapper=replace(limits, lead=chosen))[
+                0
+            ]
+            for pilot, limits in ((ours, Wrapper()), (peer, MC_RAPTOR))
         )
         both = a.survived & b.survived
         means = [float(s.rmse[both].mean()) if both.any() else np.nan for s in (a, b)]

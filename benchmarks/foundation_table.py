@@ -18,7 +18,7 @@ from torch import Tensor
 
 from control_stack.artefacts.tables import BenchRow, Findings
 from control_stack.foundation.airframes import Airframes, concatenate
-from control_stack.foundation.observation import Lead
+from control_stack.foundation.observation import Wrapper
 from control_stack.foundation.runtime import GRUPolicy
 from control_stack.foundation.training.battery import TESTS, fly_test
 from control_stack.foundation.training.evaluation import LOST_ERROR, Pilot
@@ -180,20 +180,22 @@ def scores(test: str, pilot: Pilot, count: int, test_seeds: Sequence[int], **how
     return Scores.joined(parts), concatenate(flown)
 
 
-def measure(test: str, ours: Pilot, peer: Pilot, leads: tuple[Lead, Lead] | None, seed: int, quick: bool) -> Findings:
-    """All rows of a test: bare, with the wrapper and each policy's own lead, and the check of the harness.
+def measure(
+    test: str, ours: Pilot, peer: Pilot, wrappers: tuple[Wrapper, Wrapper] | None, seed: int, quick: bool
+) -> Findings:
+    """All rows of a test: bare, each policy with its own wrapper, and the check of the harness.
 
     Args:
-        leads: Of ours and of the peer in the wrapper; None leaves the wrapper out.
+        wrappers: Of ours and of the peer; None leaves them out.
     """
     count, flown = airframe_count(quick), seeds(seed, quick)
     wanted = TARGETS.get(test, Wanted())
     bare = {name: scores(test, pilot, count, flown) for name, pilot in (("ours", ours), ("peer", peer))}
     a, b = bare["ours"][0], bare["peer"][0]
     rows = compare(test, a, b, Wanted() if wanted.wrapped else wanted)
-    if leads is not None:
-        pilots = zip((ours, peer), leads, strict=True)
-        c, d = (scores(test, pilot, count, flown, clipped=True, lead=lead)[0] for pilot, lead in pilots)
+    if wrappers is not None:
+        pilots = zip((ours, peer), wrappers, strict=True)
+        c, d = (scores(test, pilot, count, flown, wrapper=wrapper)[0] for pilot, wrapper in pilots)
         rows += compare(f"{test}{WRAPPED}", c, d, wanted if wanted.wrapped else Wanted())
     rows += reproduction(test, b, judged=not quick)
     details = {

@@ -59,12 +59,13 @@ class Wrapper:
     """What stands between setpoints and the network.
 
     Attributes:
-        position_limit, velocity_limit: per axis in the yaw frame, m and m/s; infinity for no limit.
+        position_limit, velocity_limit: per axis in the yaw frame, m and m/s; infinity for no limit. PX4's mc_raptor
+            takes 0.5 and 1; beyond 1 m/s the shipped policy then does not see how fast it moves, and a few are lost.
         lead: By which the setpoint is extrapolated.
     """
 
     position_limit: float = 0.5
-    velocity_limit: float = 1.0
+    velocity_limit: float = 2.0
     lead: Lead = NO_LEAD
 
     def __post_init__(self) -> None:

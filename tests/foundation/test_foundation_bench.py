@@ -19,6 +19,7 @@ from safetensors.numpy import save_file
 
 from control_stack.cli import bench, main
 from control_stack.foundation.airframes import LAWS, sample
+from control_stack.foundation.observation import Wrapper
 from control_stack.foundation.runtime import GRUPolicy
 from control_stack.foundation.training.battery import fly_test
 from control_stack.foundation.training.recipe import save_shard
@@ -141,7 +142,7 @@ def test_what_stands_between_the_vehicle_and_the_policy():
     frames = sample(LAWS["raptor"], 6, np.random.default_rng(2))
     bare, limited = Watching(), Watching()
     _, used = fly_test("hover, calm", bare, 6, 3, airframes=frames)
-    fly_test("hover, calm", limited, 6, 3, airframes=frames, clamped_feedback=True, clipped=True)
+    fly_test("hover, calm", limited, 6, 3, airframes=frames, clamped_feedback=True, wrapper=Wrapper(0.5, 1.0))
     assert np.array_equal(used.columns, frames.columns)
     (free, _), (held, _) = bare.seen[200], limited.seen[200]
     assert torch.all(free[18:] == 3.0) and torch.all(held[18:] == 1.0)

@@ -70,7 +70,7 @@ def test_clipping_is_per_axis_and_bare_does_not_clip():
     x = state((3.0, -0.2, -7.0), (-5.0, 0.3, 2.0))
     bare, clipped = features(x, ZERO, ZERO, ZERO, ZERO, 0.0, BARE), features(x, ZERO, ZERO, ZERO, ZERO, 0.0, Wrapper())
     assert bare[:3] == (3.0, -0.2, -7.0) and bare[12:15] == (-5.0, 0.3, 2.0)
-    assert clipped[:3] == (0.5, -0.2, -0.5) and clipped[12:15] == (-1.0, 0.3, 1.0)
+    assert clipped[:3] == (0.5, -0.2, -0.5) and clipped[12:15] == (-2.0, 0.3, 2.0)
     assert bare[3:12] == clipped[3:12]
 
 

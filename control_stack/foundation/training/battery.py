@@ -19,7 +19,7 @@ from control_stack.foundation.airframes import (
     sample,
     sample_conditions,
 )
-from control_stack.foundation.observation import LONGEST_LEAD, NO_LEAD, Lead
+from control_stack.foundation.observation import BARE, LONGEST_LEAD, NO_LEAD, Lead, Wrapper
 from control_stack.foundation.training.episodes import Waves, eights, hover, starts
 from control_stack.foundation.training.evaluation import Flight, Pilot, fly
 from control_stack.foundation.training.simulator import Fleet
@@ -102,14 +102,14 @@ TESTS = {
 
 
 def fly_test(
-    name: str, pilot: Pilot, count: int, seed: int, *, lead: Lead = NO_LEAD, clipped: bool = False,
+    name: str, pilot: Pilot, count: int, seed: int, *, wrapper: Wrapper = BARE,
     clamped_feedback: bool = False, any_rotors: bool = False, airframes: Airframes | None = None,
     dtype: torch.dtype = torch.float32, method: str = "rk4",
 ) -> tuple[Flight, Airframes]:  # fmt: skip
     """Flies one of TESTS on ``count`` airframes drawn from ``seed``.
 
     Args:
-        lead: Of the wrapper. clipped: The wrapper's limits on the errors.
+        wrapper: Limits on the errors, and lead.
         clamped_feedback: The previous action is limited to -1..1 before it is fed back, as PX4's module does.
         any_rotors: Rotors start at any speed, each its own, instead of at hover.
         airframes: Fly these ``count`` instead of drawing them.
@@ -133,8 +133,8 @@ def fly_test(
         round(test.seconds * 100),
         round(test.scored * 100),
         generator=generator if np.any(conditions.noise > 0.0) else None,
-        shape=_shape(clipped, clamped_feedback),
-        lead=lead,
+        shape=_shape(wrapper, clamped_feedback),
+        lead=wrapper.lead,
         method=method,
     )
     return flight, airframes
@@ -145,7 +145,7 @@ _PROBE = Lead(0.02, 0.01, 0.005, 0.03)  # a change of each number that moves a v
 _ROUNDS = 4
 
 
-def best_lead(pilot: Pilot, count: int, seed: int) -> Lead:
+def best_lead(pilot: Pilot, count: int, seed: int, wrapper: Wrapper | None = None) -> Lead:
     """The lead with which eights, fast and slow, are flown most precisely.
 
         min sum over laps of mean_i RMSE_i(lead) / mean_i RMSE_i(none),   i the airframes, losses LOST_ERROR
@@ -156,7 +156,8 @@ def best_lead(pilot: Pilot, count: int, seed: int) -> Lead:
     """
 
     def flights(lead: Lead) -> list[Flight]:
-        return [fly_test(name, pilot, count, seed, lead=lead, clipped=True, method="semi_implicit")[0] for name in LED]
+        led = replace(wrapper or Wrapper(), lead=lead)
+        return [fly_test(name, pilot, count, seed, wrapper=led, method="semi_implicit")[0] for name in LED]
 
     def error(flown: list[Flight]) -> float:
         return sum(float(flight.rmse.mean()) / scale for flight, scale in zip(flown, scales, strict=True))
@@ -204,11 +205,11 @@ def _lead_step(
     return (-torch.linalg.solve(hessian, slope)).tolist()
 
 
-def _shape(clipped: bool, clamped_feedback: bool) -> Callable[[Tensor], Tensor] | None:
-    """What stands between the observation and the policy: mc_raptor's limits of 0.5 m and 1 m/s, axis by axis."""
-    if not clipped and not clamped_feedback:
+def _shape(wrapper: Wrapper, clamped_feedback: bool) -> Callable[[Tensor], Tensor] | None:
+    """What stands between the observation and the policy: the wrapper's limits, axis by axis."""
+    position, velocity = wrapper.position_limit, wrapper.velocity_limit
+    if position == velocity == torch.inf and not clamped_feedback:
         return None
-    position, velocity = (0.5, 1.0) if clipped else (torch.inf, torch.inf)
     action = 1.0 if clamped_feedback else torch.inf
 
     def shape(observation: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from control_stack.errors import InvalidInput
 from control_stack.foundation.airframes import Airframes
-from control_stack.foundation.observation import NO_LEAD, Lead
+from control_stack.foundation.observation import BARE, Lead
 from control_stack.foundation.training import battery, checkpoints, parallel, student
 from control_stack.foundation.training.distillation import Imitation
 from control_stack.foundation.training.draws import SLOWEST, Anyone, Own, training_airframes, training_conditions
@@ -190,7 +190,7 @@ _WANTED: dict[str, tuple[float, float | None]] = {
     "velocity delay 40 ms": (0.03, None),
     "velocity delay 80 ms": (0.10, None),
 }
-_JUDGED_LEAD = Lead(-0.006, -0.04, velocity_acceleration=0.2)  # with which eights are to be flown
+_LED = replace(BARE, lead=Lead(-0.0026, -0.0012, 0.0088, 0.0425))  # about what eights are to be flown with
 
 
 def judge(weights: Weights, count: int = 512) -> parallel.Judgement:
@@ -202,8 +202,8 @@ def judge(weights: Weights, count: int = 512) -> parallel.Judgement:
     pilot = NetworkPilot(Student(), {name: w.cpu() for name, w in weights.items()})
     ratios, survived = [], []
     for name, (rmse, still) in _WANTED.items():
-        lead = _JUDGED_LEAD if name.startswith("eight") else NO_LEAD
-        flight, _ = battery.fly_test(name, pilot, count, VALIDATION_SEED, method="semi_implicit", lead=lead)
+        wrapper = _LED if name.startswith("eight") else BARE
+        flight, _ = battery.fly_test(name, pilot, count, VALIDATION_SEED, method="semi_implicit", wrapper=wrapper)
         survived.append(float(flight.survived.float().mean()))
         ratios.append(float(flight.rmse.mean()) / rmse)
         if still is not None:
