@@ -90,6 +90,6 @@ def test_a_path_that_leads_to_the_ground_is_no_fall(fly: Callable, tmp_path: Pat
 
 
 def test_a_namespace_is_flown_and_reported(fly: Callable) -> None:
-    done = fly("--namespace", "lab/one", "--trajectory", "hover:duration=1")
+    done = fly("--namespace", "lab/one", "--controller", "geometric", "--trajectory", "hover:duration=1")
     assert done.code == 0 and done.err == ""
     assert done.summary["landed_upright"] and done.summary["completed"] and done.summary["position_rmse_m"] < 0.1

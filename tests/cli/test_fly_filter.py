@@ -37,7 +37,7 @@ def test_a_trajectory_through_walls_is_flown_inside_them(fly, scene, level):
 def test_a_flight_that_needs_no_filter_is_the_same_with_one(fly, tmp_path):
     wide = tmp_path / "wide.yaml"
     wide.write_text("name: wide\nfence: {x: [-9, 9]}\n", encoding="utf-8")
-    options = ("--controller", "geometric", "--trajectory", "hover:duration=2", "--wind", "1,0,0")
+    options = ("--controller", "geometric", "--trajectory", "hover:duration=2")
     plain = fly(*options)
     record = plain.record
     guarded = fly(*options, "--filter", str(wide), "--out", str(tmp_path / "guarded"))

@@ -64,7 +64,8 @@ def test_a_flight_leaves_summary_picture_config_and_log(tmp_path: Path, domain: 
 
 def test_a_flight_in_a_namespace_is_reported_like_any_other(tmp_path: Path, domain: str) -> None:
     out = tmp_path / "run"
-    process = start(out, domain, "--trajectory", "hover:duration=1", "--namespace", "lab/one")
+    asked = ("--controller", "geometric", "--trajectory", "hover:duration=1", "--namespace", "lab/one")
+    process = start(out, domain, *asked)
     printed, errors = process.communicate(timeout=120)
     assert (process.returncode, errors) == (0, "")
     summary = json.loads((out / "summary.json").read_text())
