@@ -31,7 +31,8 @@ def test_the_example_flies(example: str, fly: Callable, tmp_path: Path, backend:
     (tmp_path / "my_quad.yaml").write_text(example, encoding="utf-8")
     flight = fly("--vehicle", "my_quad.yaml", "--backend", backend, "--trajectory", trajectory)
     assert flight.code == 0 and flight.summary["landed_upright"] and flight.summary["completed"]
-    assert flight.summary["position_rmse_m"] < 0.03
+    # A hover counts from the hand-over on, when the policy does not know the vehicle yet; an eight its laps.
+    assert flight.summary["position_rmse_m"] < (0.05 if trajectory.startswith("hover") else 0.03)
 
 
 def test_every_key_is_described_with_its_unit_and_shape(page: Callable) -> None:
