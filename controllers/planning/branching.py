@@ -85,12 +85,8 @@ class BranchAndBound:
             InvalidInput: A state, goal, start or input that cannot be meant.
         """
         began = time.monotonic()
-        problem, spec = self.problem, self.problem.spec
-        x0, goal = spec.check_state(x0), spec.check_goal(goal)
-        if before is not None and (np.shape(before) != (problem.nu,) or not np.isfinite(before).all()):
-            raise InvalidInput(f"planning: the input before needs {problem.nu} finite numbers")
-        if deadline is not None and not deadline > 0.0:
-            raise InvalidInput(f"planning: a deadline must be above zero, got {deadline}")
+        problem = self.problem
+        x0, goal = problem.check(x0, goal, before, deadline)
         best = Best(problem, x0, goal, before, start)
         bounder = Bounder(build(problem, x0, goal, before), self._device)
         with torch.no_grad():

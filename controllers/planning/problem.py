@@ -207,6 +207,14 @@ class Problem:
             total = total + np.abs(np.diff(inputs, axis=-2, prepend=first)).sum(-2) @ self.change
         return np.asarray(total)
 
+    def check(self, x0: Array, goal: Goal, before: Array | None, deadline: float | None) -> tuple[Array, Goal]:
+        """State and goal of a planning call as they can be used. Raises InvalidInput for what cannot be meant."""
+        if before is not None and (np.shape(before) != (self.nu,) or not np.isfinite(before).all()):
+            raise InvalidInput(f"planning: the input before needs {self.nu} finite numbers")
+        if deadline is not None and not deadline > 0.0:
+            raise InvalidInput(f"planning: a deadline must be above zero, got {deadline}")
+        return self.spec.check_state(x0), self.spec.check_goal(goal)
+
     def violations(self, states: Array, inputs: Array) -> dict[str, Array]:
         """By name of constraint or obstacle, its largest violation at t = 1 .. T of a rollout, (..., T); <= 0 holds."""
         after = states[..., 1:, :]

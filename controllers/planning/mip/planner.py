@@ -9,7 +9,6 @@ from types import TracebackType
 
 import numpy as np
 
-from control_stack.errors import InvalidInput
 from control_stack.learning.spec import Goal
 from control_stack.types import Array
 from controllers.planning.mip.best import Best
@@ -110,12 +109,8 @@ class MipPlanner:
             InvalidInput: A state, goal, start or input that cannot be meant.
         """
         began = time.monotonic()
-        problem, spec = self.problem, self.problem.spec
-        x0, goal = spec.check_state(x0), spec.check_goal(goal)
-        if before is not None and (np.shape(before) != (problem.nu,) or not np.isfinite(before).all()):
-            raise InvalidInput(f"planning: the input before needs {problem.nu} finite numbers")
-        if deadline is not None and not deadline > 0.0:
-            raise InvalidInput(f"planning: a deadline must be above zero, got {deadline}")
+        problem = self.problem
+        x0, goal = problem.check(x0, goal, before, deadline)
         best = Best(problem, x0, goal, before, start)
         plans = np.array([*self.sampled(x0, goal, start, before), best.inputs])
         states = problem.model.rollout(x0, plans)
