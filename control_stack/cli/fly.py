@@ -53,7 +53,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     add(
         "--controller",
         metavar="NAME|FILE.py:CLASS",
-        help="foundation[:FILE.safetensors], geometric, lqr, nmpc, or your own (default: foundation where rotor speeds "
+        help="foundation[:FILE.safetensors], geometric, gp_cem, lqr, nmpc, or your own (default: foundation where rotor speeds "
         "are taken and the vehicle is one it can fly, else geometric)",
     )
     add("--model", metavar="DIR", help="of control-stack fit residual, for nmpc to plan with")
@@ -284,7 +284,9 @@ def _default_controller(parameters: QuadrotorParameters, levels: tuple[str, ...]
 
 
 def _with_model(options: argparse.Namespace, controller: str) -> str:
-    """The controller's name with --model and --estimator in it, by which every process builds the same."""
+    """The controller's name with what it plans with in it, by which every process builds the same."""
+    if controller == "gp_cem" and options.filter is not None:
+        controller = f"gp_cem:filter={options.filter}"
     if options.model is None and options.estimator is None:
         return controller
     if controller != "nmpc":
@@ -394,7 +396,8 @@ def _absolute(controller: str) -> str:
     file, colon, name = controller.rpartition(":")
     if file == "foundation":
         return f"{file}:{Path(name).resolve()}"
-    if controller.startswith("nmpc:") and "model=" in controller:
-        head, _, path = controller.partition("model=")
-        return f"{head}model={Path(path).resolve()}"
+    for kind, key in (("nmpc:", "model="), ("gp_cem:", "filter=")):
+        if controller.startswith(kind) and key in controller:
+            head, _, path = controller.partition(key)
+            return f"{head}{key}{Path(path).resolve()}"
     return f"{Path(file).resolve()}:{name}" if colon and file.endswith(".py") else controller
