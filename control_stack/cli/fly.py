@@ -53,8 +53,8 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     add(
         "--controller",
         metavar="NAME|FILE.py:CLASS",
-        help="foundation[:FILE.safetensors], geometric, gp_cem, lqr, nmpc, or your own (default: foundation where rotor speeds "
-        "are taken and the vehicle is one it can fly, else geometric)",
+        help="foundation[:FILE.safetensors], geometric, gp_cem, lqr, nmpc, or your own (default: foundation where "
+        "rotor speeds are taken and the vehicle is one it can fly, else geometric)",
     )
     add("--model", metavar="DIR", help="of control-stack fit residual, for nmpc to plan with")
     estimators = "none, force or wind (default: force with --model, else none)"

@@ -1,1 +1,1 @@
-"""Gradient-free MPC of the quadrotor: a Gaussian process in its model, a safety filter in its rollouts. docs/gp_cem.md."""
+"""Gradient-free MPC of the quadrotor: it learns what its model misses, and filters its rollouts. See docs/gp_cem.md."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -40,16 +41,19 @@ from controllers.nmpc.flight_reference import ahead
 from controllers.planning.sampling_cem import ICEMSettings
 
 SETTINGS = ICEMSettings(rollouts=67, iterations=1, spread=0.4, beta=2.0, elites=0.12, inertia=0.1, kept=0.5)
+_EVERY = 2  # calls to a plan
 _HALF = np.array([4.0, 4.0, 3.0])  # m/s^2: largest offset from the tracking law
 
 
 class GpCemController(BaseController):
     """Gradient-free MPC at CTBR or attitude level.
 
-    A plan is a sequence of offsets from a tracking law's thrust vectors. Every call tries some tens of plans, all at
-    once, on the thrust-vector model with the mean of a Gaussian process that learns in this flight, each step through
-    the filter of the scene (``ThrustRollout``). The first step of the best is flown, after the exact filter, whose
-    margin is widened to |mean| + beta sigma where that is more than the scene's.
+    A plan is a sequence of offsets from a tracking law's thrust vectors. Every other call tries some tens of plans, all
+    at once, on the thrust-vector model with the mean of a Gaussian process that learns in this flight, each step
+    through the filter of the scene (``ThrustRollout``). The first step of the best is flown, after the exact filter.
+    The margin of both is widened to |mean| + beta sigma where that is more than the scene's.
+
+    It plans at half the rate of its calls; between, the law and the last plan's offset meet the newest state.
 
     Budgets count rollouts, so that equal seeds fly equal flights; ``deadline`` cuts rounds short for those who fly by
     the clock. Where no plan has a finite cost, the tracking law is flown (status "fallback: not_finite").
@@ -125,7 +129,7 @@ class GpCemController(BaseController):
             self.residual.reset()
         if self.guard is not None:
             self.guard.reset()
-        self._last: float | None = None
+        self._planned, self._calls = -math.inf, 0
         self.found: Found | None = None
 
     def __call__(self, t: float, state: QuadrotorState, reference: Reference) -> Command:
@@ -140,26 +144,30 @@ class GpCemController(BaseController):
             self.residual.observe(t, state)
         outlook = self._thrust.look(state)
         force = outlook.acceleration - outlook.without_thrust
-        start = Start(t + self._thrust.lag, outlook.position, outlook.velocity, force)
+        velocity = outlook.velocity
+        if self.residual is not None:  # the outlook knows the nominal model only
+            size = np.array([np.linalg.norm(force)])
+            velocity = velocity + self._thrust.lag * self.residual.mean(t, velocity[None], size)[0]
+        start = Start(t + self._thrust.lag, outlook.position, velocity, force)
         references = self._rollout.references(reference, self._thrust.lag, start.position)
-        offset, told, path = self._plan(t, start, references, began)
+        if self._calls % _EVERY == 0:
+            self._plan(t, start, references, began)
+        self._calls += 1
+        offset = self._search.ahead((t - self._planned) / self._rollout.dt)
         command = self._command(offset, start, references, reference, outlook, state)
         if self.guard is not None:
             if self.residual is not None:
-                v, f = start.velocity[None], np.linalg.norm(force)[None]
+                v, f = start.velocity[None], np.array([np.linalg.norm(force)])
                 self.guard.widen(float(self.residual.bound(np.array([t]), v, f)[0]))
             command = self.guard(state, command)
         self._thrust.sent(command, outlook)
         if self.residual is not None:
             self.residual.sent(float(command.thrust) / float(self.parameters.mass))  # type: ignore[union-attr]
-        self._last = t
-        found = self.found
-        cost, rounds = (math.nan, 0) if found is None else (found.cost, found.rounds)
-        self.last_result = ControlResult(told, cost, time.perf_counter() - began, path, rounds)
+        self.last_result = replace(self.last_result, solve_time=time.perf_counter() - began)
         return command
 
-    def _plan(self, t: float, start: Start, references: Ahead, began: float) -> tuple[Array, str, Array | None]:
-        """(3,) the offset to fly now, the status, and the predicted way (T + 1, 3)."""
+    def _plan(self, t: float, start: Start, references: Ahead, began: float) -> None:
+        """Searches offsets from this state on, and notes how that went."""
         rollout = self._rollout
         told = 0.0 if self.guard is None else self.guard.least_unknown
         margins = rollout.margins(start, references, told)
@@ -173,11 +181,12 @@ class GpCemController(BaseController):
                 best = (float(costs[k]), paths[k])
             return costs
 
-        elapsed = 1.0 / self.rate_hz if self._last is None else max(t - self._last, 0.0)
+        elapsed = 0.0 if self._planned == -math.inf else max(t - self._planned, 0.0)
         until = None if self._deadline is None else began + self._deadline
-        self.found = self._search(cost, elapsed / rollout.dt, until)
-        status = "ok" if math.isfinite(self.found.cost) else "fallback: not_finite"
-        return self.found.offsets[0], status, best[1]
+        self.found = found = self._search(cost, elapsed / rollout.dt, until)
+        self._planned = t
+        status = "ok" if math.isfinite(found.cost) else "fallback: not_finite"
+        self.last_result = ControlResult(status, found.cost, plan=best[1], iterations=found.rounds)
 
     def _command(
         self, offset: Array, start: Start, references: Ahead, reference: Reference, outlook: Outlook,
@@ -185,8 +194,8 @@ class GpCemController(BaseController):
     ) -> Command:  # fmt: skip
         """The command that turns the thrust vector to the tracking law's plus the offset."""
         rollout = self._rollout
-        rows = (part[None] for part in (start.position, start.velocity, start.force))
-        law, _ = rollout.tracking(*rows, start.t, references, 0)
+        p, v, now = (part[None] for part in (start.position, start.velocity, start.force))
+        law, _ = rollout.tracking(p, v, now, start.t, references, 0)
         force = rollout.limited(law[0] + offset)
         later = ahead(reference, self._thrust.lag)
         columns: Any = tuple(force.tolist())

@@ -44,6 +44,13 @@ class FlightResidual:
         self._lift = self._wanted = GRAVITY
         self._begin(None)
 
+    def _begin(self, last: tuple[float, Array, Array] | None) -> None:
+        self._last: tuple[float, Array, Array] | None = last  # time, acceleration, velocity of the last state
+        self._sum: Array = np.zeros(3)  # integrals since the sample began: of the acceleration,
+        self._moved: Array = np.zeros(4)  # and of velocity and thrust
+        self._since: float = 0.0 if last is None else last[0]
+        self._velocity: Array = np.zeros(3) if last is None else last[2]
+
     def sent(self, specific_thrust: float) -> None:
         """The specific thrust along the body's z axis that is commanded from now on, m/s^2."""
         self._wanted = specific_thrust
@@ -83,8 +90,3 @@ class FlightResidual:
         a = self._lift * body[2] - (body.T * self._drag) @ (body @ state.velocity_w)
         a[2] -= GRAVITY
         return np.asarray(a)
-
-    def _begin(self, last: tuple[float, Array, Array] | None) -> None:
-        self._last, self._sum, self._moved = last, np.zeros(3), np.zeros(4)
-        if last is not None:
-            self._since, self._velocity = last[0], last[2]

@@ -38,7 +38,7 @@ class Weights:
 
     position: float = 0.2
     velocity: float = 0.8
-    offset: float = 3.0
+    offset: float = 1.5
     change: float = 3.0
     gap: float = 0.02
     terminal: float = 3.0
@@ -98,7 +98,7 @@ class ThrustRollout:
         if self._residual is None:
             return np.full(self.steps, told)
         thrust = references.acceleration[:-1] - _DOWN
-        t = start.t + self.dt * np.arange(self.steps)
+        t = np.asarray(start.t + self.dt * np.arange(self.steps), dtype=float)
         bound = self._residual.bound(t, references.velocity[:-1], np.sqrt((thrust * thrust).sum(-1)))
         return np.maximum(bound, told)
 

@@ -17,6 +17,7 @@ from controllers.planning.sampling_cem import ICEMSettings
 from controllers.planning.sampling_noise import coloured
 
 _LEAST_SPREAD = 1e-3
+_NARROWER = 3.0  # logarithm of the ratio of the widest draws to the narrowest
 _FEWEST = 2  # elites that a spread is taken from
 
 
@@ -60,7 +61,10 @@ class Search:
         for k, size in enumerate(s.sizes()):
             if k > 0 and deadline is not None and time.perf_counter() > deadline:
                 break
-            draws = mean + spread * coloured(rng, s.beta, max(size - len(extra), 1), *self._shape)
+            draws = coloured(rng, s.beta, max(size - len(extra), 1), *self._shape)
+            # Wide ones find ways round obstacles, narrow ones refine: one round has to do both.
+            draws *= np.exp(-_NARROWER * rng.random((len(draws), 1, 1)))
+            draws = mean + spread * draws
             plans = np.concatenate([extra, np.clip(draws, -self._half, self._half)])
             costs = cost(plans)
             rounds += 1
@@ -81,6 +85,10 @@ class Search:
             old, old_costs, extra = elites[:keep], costs[chosen[:keep]], mean[None]
         self._best, self._kept = (best, old) if np.isfinite(least) else (np.zeros(self._shape), old[:0])
         return Found(self._best, least, start_cost, rounds)
+
+    def ahead(self, moved: float) -> Array:
+        """(n,) the offset of the last plan ``moved`` steps after it was made."""
+        return np.asarray(self._on(self._best[None], moved)[0, 0])
 
     def _on(self, plans: Array, moved: float) -> Array:
         """(k, T, n) plans seen from ``moved`` steps later, along straight lines; the last offset is held."""
