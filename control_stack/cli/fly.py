@@ -202,6 +202,11 @@ def resolve(options: argparse.Namespace) -> tuple[FlyConfig, QuadrotorParameters
     if options.level:
         levels = (options.level,)
     options.controller = _with_model(options, options.controller or _default_controller(parameters, levels))
+    if options.filter is not None:
+        options.controller = _in_scene(options.controller, options.filter)
+        options.also, options.fallback = (
+            [_in_scene(name, options.filter) for name in names] for names in (options.also, options.fallback)
+        )
     controllers = tuple(dict.fromkeys([options.controller, *options.also]))
     for name in dict.fromkeys([*controllers, *options.fallback]):
         # What it lacks (a common level, its weights, an airframe it can fly) is said before anything starts.
@@ -284,9 +289,7 @@ def _default_controller(parameters: QuadrotorParameters, levels: tuple[str, ...]
 
 
 def _with_model(options: argparse.Namespace, controller: str) -> str:
-    """The controller's name with what it plans with in it, by which every process builds the same."""
-    if controller == "gp_cem" and options.filter is not None:
-        controller = f"gp_cem:filter={options.filter}"
+    """The controller's name with --model and --estimator in it, by which every process builds the same."""
     if options.model is None and options.estimator is None:
         return controller
     if controller != "nmpc":
@@ -296,6 +299,11 @@ def _with_model(options: argparse.Namespace, controller: str) -> str:
         raise InvalidInput("--model needs a folder, got an empty name")
     parts = [f"estimator={options.estimator}"] if options.estimator else []
     return "nmpc:" + ",".join([*parts, f"model={options.model}"] if options.model else parts)
+
+
+def _in_scene(controller: str, scene: str) -> str:
+    """The controller's name with the scene in it, for the one that plans with the filter."""
+    return f"gp_cem:filter={scene}" if controller == "gp_cem" else controller
 
 
 def _refuse_link_options(uri: str | None) -> None:
