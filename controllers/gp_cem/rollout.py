@@ -24,6 +24,7 @@ from controllers.nmpc.flight_reference import ahead
 
 _DOWN = np.array([0.0, 0.0, -GRAVITY])
 _FAR = 1.0  # m: references further off are tracked as if they were so far, in the same direction
+_LEAD = 1.0  # m/s^2 of a lead: the short ways that join references at hand-over have jerks that no body follows
 _FARTHEST = 1e6  # m, m/s: a prediction beyond has diverged
 
 
@@ -111,7 +112,8 @@ class ThrustRollout:
         error = np.clip(references.position[k] - p, -_FAR, _FAR)
         wanted = self._gains.position * error + self._gains.velocity * (references.velocity[k] - v)
         # The lag is led by the jerk: F + F'/k is what has to be commanded for F.
-        return wanted + references.acceleration[k] + references.jerk[k] / self._k - without, without
+        lead = np.clip(references.jerk[k] / self._k, -_LEAD, _LEAD)
+        return wanted + references.acceleration[k] + lead - without, without
 
     def limited(self, force: Array) -> Array:
         """(..., 3) within tilt and thrust."""

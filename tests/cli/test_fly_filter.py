@@ -40,7 +40,7 @@ def test_the_planner_with_the_filter_inside_is_told_the_scene(fly, scene):
     assert done.code == 0 and done.summary["level"] == "ctbr"
     assert done.summary["controller"] == f"gp_cem:filter={scene}"
     assert done.summary["least_distance_m"] > 0.0 and done.summary["filter_fallback"] == 0
-    assert done.summary["position_rmse_m"] < 0.03
+    assert done.summary["position_max_error_m"] < 0.06  # at hand-over nothing jumps
 
 
 def test_a_flight_that_needs_no_filter_is_the_same_with_one(fly, tmp_path):
