@@ -18,7 +18,7 @@ from control_stack.quadrotor.parameters import QuadrotorParameters, load_vehicle
 from control_stack.safety.barrier.filter import Answer, SafetyFilter
 from control_stack.safety.barrier.scene import Bounds, Margin, Obstacle, Scene, Walls
 from control_stack.trajectories import Lissajous
-from control_stack.types import Array, CommandLevel, QuadrotorState
+from control_stack.types import Array, CommandLevel, QuadrotorState, Reference
 from controllers.base import BaseController
 from controllers.geometric import GeometricController
 from controllers.gp_cem.quadrotor import GpCemController

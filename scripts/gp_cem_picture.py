@@ -16,9 +16,10 @@ from matplotlib.patches import Rectangle
 
 from benchmarks.lipschitz_filter import GOAL, START, straight
 from benchmarks.lipschitz_gp import BLOCKED, DT, IN_WIND, PATIENCE, blocked, fly
-from control_stack.quadrotor.parameters import GRAVITY, load_vehicle
+from control_stack.quadrotor.parameters import GRAVITY, QuadrotorParameters, load_vehicle
+from control_stack.safety.barrier.scene import Scene
 from control_stack.trajectories import Lissajous
-from control_stack.types import Command
+from control_stack.types import Command, QuadrotorState, Reference
 from controllers.gp_cem.quadrotor import GpCemController
 from sim.wind import WindConfig
 
@@ -38,7 +39,7 @@ class Watched(GpCemController):
         self.noted: list[tuple[float, float, float]] = []
         super().__init__(*given, **named)
 
-    def __call__(self, t, state, reference) -> Command:  # noqa: ANN001 - as its base
+    def __call__(self, t: float, state: QuadrotorState, reference: Reference) -> Command:
         """As its base."""
         command = super().__call__(t, state, reference)
         v, thrust = state.velocity_w[None], np.array([GRAVITY])
@@ -73,7 +74,7 @@ def eight(error: Axes, learnt: Axes) -> None:
     """The eight in steady wind: how far off, and what the process says of the missing acceleration."""
     wind, watched = WindConfig(WIND), []
 
-    def make(parameters, scene) -> Watched:  # noqa: ANN001 - a Maker
+    def make(parameters: QuadrotorParameters, scene: Scene | None) -> Watched:
         watched.append(Watched(parameters))
         return watched[0]
 
