@@ -88,7 +88,7 @@ def fly(
     vehicle.arm()
     path, wanted, calls, arrived = [], [], [], np.inf
 
-    def at(t: float):
+    def at(t: float) -> Reference:
         return trajectory(min(t, trajectory.duration))
 
     for _ in range(round(until / DT)):
