@@ -17,6 +17,7 @@ _GROUPS: tuple[tuple[str, str, str], ...] = (
     ("tube", "benchmarks.lipschitz_tube", "robust"),
     ("filter", "benchmarks.lipschitz_filter", "measure"),
     ("crossing", "benchmarks.lipschitz_crossing", "measure"),
+    ("gp", "benchmarks.lipschitz_gp", "measure"),
     ("imitation", "benchmarks.lipschitz_imitation", "imitation"),
 )
 

@@ -20,6 +20,7 @@ from control_stack.types import CommandLevel
 BUILT_IN = {
     "foundation": "controllers.foundation:FoundationController",
     "geometric": "controllers.geometric:GeometricController",
+    "gp_cem": "controllers.gp_cem.quadrotor:GpCemController",
     "lqr": "controllers.lqr:LqrController",
     "nmpc": "controllers.nmpc.quadrotor:NmpcController",
 }
@@ -33,7 +34,8 @@ def controller_names() -> list[str]:
 
 def load_controller(text: str) -> Any:
     """The class called ``text``: a built-in name, ``foundation:FILE.safetensors`` (the foundation policy with
-    weights from a file), ``nmpc:estimator=NAME,model=DIR`` (either may be left out), or ``path/to/file.py:ClassName``.
+    weights from a file), ``nmpc:estimator=NAME,model=DIR`` (either may be left out), ``gp_cem:filter=SCENE.yaml``, or
+    ``path/to/file.py:ClassName``.
 
     Raises:
         UnknownName: Not a built-in name and not a file.
@@ -46,8 +48,9 @@ def load_controller(text: str) -> Any:
         return getattr(importlib.import_module(module), name)
     if text.startswith("foundation:"):
         return load_controller("foundation").flying(text.partition(":")[2])
-    if text.startswith("nmpc:"):
-        return load_controller("nmpc").flying(text.partition(":")[2])
+    if text.startswith(("nmpc:", "gp_cem:")):
+        name, _, options = text.partition(":")
+        return load_controller(name).flying(options)
     file, colon, name = text.rpartition(":")
     if not colon and text.endswith(".py"):
         file = text

@@ -27,7 +27,7 @@ NAMES = {
     "nmpc": "nonlinear MPC of the quadrotor, beside the geometric controller and do-mpc",
     "mip": "planning through thin ReLU nets beside samplers and OMLT",
     "arm": "an arm under changing loads: NMPC with a learned Lagrangian model beside rivals",
-    "lipschitz": "certified models and their bounds, safety filter, crossing, imitation",
+    "lipschitz": "certified models and their bounds, safety filter, crossing, gp_cem, imitation",
 }
 # Takes seed and whether to be quick.
 Group = Callable[[int, bool], list[BenchRow] | Findings]

@@ -53,8 +53,8 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     add(
         "--controller",
         metavar="NAME|FILE.py:CLASS",
-        help="foundation[:FILE.safetensors], geometric, lqr, nmpc, or your own (default: foundation where rotor speeds "
-        "are taken and the vehicle is one it can fly, else geometric)",
+        help="foundation[:FILE.safetensors], geometric, gp_cem, lqr, nmpc, or your own (default: foundation where "
+        "rotor speeds are taken and the vehicle is one it can fly, else geometric)",
     )
     add("--model", metavar="DIR", help="of control-stack fit residual, for nmpc to plan with")
     estimators = "none, force or wind (default: force with --model, else none)"
@@ -202,6 +202,11 @@ def resolve(options: argparse.Namespace) -> tuple[FlyConfig, QuadrotorParameters
     if options.level:
         levels = (options.level,)
     options.controller = _with_model(options, options.controller or _default_controller(parameters, levels))
+    if options.filter is not None:
+        options.controller = _in_scene(options.controller, options.filter)
+        options.also, options.fallback = (
+            [_in_scene(name, options.filter) for name in names] for names in (options.also, options.fallback)
+        )
     controllers = tuple(dict.fromkeys([options.controller, *options.also]))
     for name in dict.fromkeys([*controllers, *options.fallback]):
         # What it lacks (a common level, its weights, an airframe it can fly) is said before anything starts.
@@ -294,6 +299,11 @@ def _with_model(options: argparse.Namespace, controller: str) -> str:
         raise InvalidInput("--model needs a folder, got an empty name")
     parts = [f"estimator={options.estimator}"] if options.estimator else []
     return "nmpc:" + ",".join([*parts, f"model={options.model}"] if options.model else parts)
+
+
+def _in_scene(controller: str, scene: str) -> str:
+    """The controller's name with the scene in it, for the one that plans with the filter."""
+    return f"gp_cem:filter={scene}" if controller == "gp_cem" else controller
 
 
 def _refuse_link_options(uri: str | None) -> None:
@@ -394,7 +404,8 @@ def _absolute(controller: str) -> str:
     file, colon, name = controller.rpartition(":")
     if file == "foundation":
         return f"{file}:{Path(name).resolve()}"
-    if controller.startswith("nmpc:") and "model=" in controller:
-        head, _, path = controller.partition("model=")
-        return f"{head}model={Path(path).resolve()}"
+    for kind, key in (("nmpc:", "model="), ("gp_cem:", "filter=")):
+        if controller.startswith(kind) and key in controller:
+            head, _, path = controller.partition(key)
+            return f"{head}{key}{Path(path).resolve()}"
     return f"{Path(file).resolve()}:{name}" if colon and file.endswith(".py") else controller

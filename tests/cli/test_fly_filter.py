@@ -34,6 +34,15 @@ def test_a_trajectory_through_walls_is_flown_inside_them(fly, scene, level):
     assert (done.folder / "flight.png").stat().st_size > 20_000
 
 
+def test_the_planner_with_the_filter_inside_is_told_the_scene(fly, scene):
+    done = fly("--controller", "gp_cem", "--fallback", "geometric", "--filter", scene, "--trajectory",
+               "hover:duration=2", "--wind", "1,0,0")  # fmt: skip
+    assert done.code == 0 and done.summary["level"] == "ctbr"
+    assert done.summary["controller"] == f"gp_cem:filter={scene}"
+    assert done.summary["least_distance_m"] > 0.0 and done.summary["filter_fallback"] == 0
+    assert done.summary["position_max_error_m"] < 0.06  # at hand-over nothing jumps
+
+
 def test_a_flight_that_needs_no_filter_is_the_same_with_one(fly, tmp_path):
     wide = tmp_path / "wide.yaml"
     wide.write_text("name: wide\nfence: {x: [-9, 9]}\n", encoding="utf-8")

@@ -62,6 +62,7 @@ class SafetyFilter:
 
     Attributes:
         radius: Of the ball about the vehicle, m. unknown: Acceleration that no model knows, m/s^2.
+        least_unknown: As the scene says; ``widen`` makes it more.
         answer: What became of the last command.
         counts: Of answers since the last ``clear``.
         gains: kappa and lambda in force; may be set between calls.
@@ -80,6 +81,7 @@ class SafetyFilter:
         self._tilt = min(scene.bounds.tilt or math.inf, limits.tilt)
         self._deceleration = scene.bounds.acceleration or limits.acceleration
         self._check_braking()
+        self.least_unknown, self._bearable = self.unknown, self._most_unknown()
         self.gains = (scene.gains.distance, scene.gains.speed)
         # Towards what is round, the vehicle follows its outlook on the inside of the bend.
         self.room = margin.distance + 0.5 * (self._deceleration + self.unknown) * self._thrust.lag**2
@@ -94,12 +96,18 @@ class SafetyFilter:
     def reset(self) -> None:
         """Forgets the flight; counts stay."""
         self._thrust.reset()
+        self.unknown = self.least_unknown
         self._anchor: Array | None = None
         self.answer, self.acceleration = Answer.UNCHANGED, np.zeros(3)
 
     def clear(self) -> None:
         """Counts from zero."""
         self.counts = dict.fromkeys(Answer, 0)
+
+    def widen(self, unknown: float) -> None:
+        """From the next call on counts on this unknown acceleration (m/s^2) where the scene says less, but on no more
+        than the vehicle can brake against. ``reset`` ends it. The room kept for lags stays as it is."""
+        self.unknown = min(max(unknown, self.least_unknown), self._bearable)
 
     def check_levels(self, levels: Sequence[CommandLevel], name: str) -> None:
         """Raises IncompatibleLevels for a controller that emits a level which cannot be guarded."""
@@ -231,6 +239,13 @@ class SafetyFilter:
                 f"braking takes {self._deceleration:.2f} m/s^2 and what is unknown "
                 f"{self.unknown:.2f} m/s^2: lower limits: acceleration, or the margin"
             )
+
+    def _most_unknown(self) -> float:
+        """The unknown acceleration at which ``_check_braking`` would just pass, m/s^2."""
+        thrust = self._thrust
+        # sqrt(most^2 - n^2) - g = n
+        upwards = 0.5 * (math.sqrt(2.0 * thrust.most**2 - GRAVITY**2) - GRAVITY)
+        return min(math.tan(self._tilt) * GRAVITY, upwards, GRAVITY - thrust.least) - self._deceleration
 
 
 def build_filter(path: str | None, parameters: QuadrotorParameters, rate_hz: float) -> SafetyFilter | None:
