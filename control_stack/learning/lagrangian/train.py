@@ -26,12 +26,12 @@ from control_stack.learning.lagrangian.labels import Labels
 from control_stack.learning.lagrangian.matrices import ArrayMatrices
 from control_stack.learning.lagrangian.recipe import Recipe
 from control_stack.learning.lagrangian.samples import Samples, View
-from control_stack.learning.lagrangian.structures import Structure, initial_weights
+from control_stack.learning.lagrangian.structures import BLACK_BOX, Structure, initial_weights
 from control_stack.types import Array
 
 _SOFT = 0.02  # d
 _MOST_NORM = 1.0  # of a gradient
-_FIXED = ("encoder.speed", "encoder.scale")
+_FIXED = ("encoder.speed", "encoder.scale", "scale.qd", "scale.qdd", "scale.torque")
 _BETAS = (0.9, 0.99)
 _EVERY = 5  # rounds between what a kill may cost
 
@@ -124,6 +124,11 @@ class Training:
             weights = load_dictionary(self.samples, self.contexts)
         else:
             weights = initial_weights(r.structure, n, self.contexts, r.seed, r.hidden)
+        if r.structure == BLACK_BOX:
+            truth, keep = self.samples.truth, self.samples.valid
+            sizes = {name: getattr(truth, name)[keep].astype(float).std(axis=0) for name in ("qd", "qdd")}
+            weights |= {f"scale.{k}": np.maximum(v, 1e-2)[:, None] for k, v in sizes.items()}
+            weights |= {"scale.torque": self.deviation[:, None].copy()}
         if r.context in cells.KINDS:
             speed = np.where(np.isfinite(arm.velocity_limit), arm.velocity_limit, 2.0)
             cell = cells.initial_cell(r.context, n, self.contexts, r.seed, speed, self.deviation)
