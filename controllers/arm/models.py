@@ -29,8 +29,8 @@ class FilterTuning:
     """What ``scripts/tune_arm.py`` looks for; see ``FilterSettings``."""
 
     drift: float = 0.5
-    torque_noise: float = 0.05  # share of each joint's limit
-    surprise: float = 0.0
+    torque_noise: float = 0.005  # share of each joint's limit
+    surprise: float = 20.0
 
 
 class KnownLoads:

@@ -16,18 +16,18 @@ from control_stack.cli.main import main
 from control_stack.errors import InvalidInput
 from control_stack.learning.data import FILE, dataset
 from control_stack.learning.lagrangian import LagrangianDynamics, load
-from control_stack.learning.lagrangian.structures import BLACK_BOX, initial_weights
+from control_stack.learning.lagrangian.structures import BLACK_BOXES, initial_weights
 from control_stack.types import ArmState, JointReference
 
 CONTEXTS, DT = 4, 0.02
 
 
-def random_model(arm_name: str, change: float) -> LagrangianDynamics:
+def random_model(kind: str, arm_name: str, change: float) -> LagrangianDynamics:
     """As training starts, and all weights changed at random."""
     arm, rng = load_arm(arm_name), np.random.default_rng(0)
-    weights = initial_weights(BLACK_BOX, arm.joints, CONTEXTS, 0, (12, 10))
+    weights = initial_weights(kind, arm.joints, CONTEXTS, 0, (12, 10))
     weights = {k: v + change * rng.uniform(0.0, 1.0, v.shape) / np.sqrt(v.shape[-1]) for k, v in weights.items()}
-    return LagrangianDynamics(arm, BLACK_BOX, weights, CONTEXTS, DT)
+    return LagrangianDynamics(arm, kind, weights, CONTEXTS, DT)
 
 
 def points(model: LagrangianDynamics, count: int) -> list[np.ndarray]:
@@ -35,19 +35,21 @@ def points(model: LagrangianDynamics, count: int) -> list[np.ndarray]:
     return [rng.standard_normal((count, size)) for size in (n, n, n, CONTEXTS)]
 
 
+@pytest.mark.parametrize("kind", BLACK_BOXES)
 @pytest.mark.parametrize("arm_name", ["panda", "planar"])
-def test_starts_as_the_nominal_arm_for_every_context(arm_name: str) -> None:
-    model = random_model(arm_name, 0.0)
+def test_starts_as_the_nominal_arm_for_every_context(kind: str, arm_name: str) -> None:
+    model = random_model(kind, arm_name, 0.0)
     q, qd, qdd, z = points(model, 20)
     nominal = ArmDynamics(model.arm, DT).inverse(q, qd, qdd)
     np.testing.assert_allclose(model.inverse(q, qd, qdd, z), nominal, atol=1e-12 * np.abs(nominal).max())
-    moved = random_model(arm_name, 0.3).inverse(q, qd, qdd, z)
+    moved = random_model(kind, arm_name, 0.3).inverse(q, qd, qdd, z)
     assert np.abs(moved - nominal).max() > 0.1
 
 
-def test_torch_numpy_and_casadi_agree_in_value_and_jacobian() -> None:
+@pytest.mark.parametrize("kind", BLACK_BOXES)
+def test_torch_numpy_and_casadi_agree_in_value_and_jacobian(kind: str) -> None:
     torch, ca = pytest.importorskip("torch"), pytest.importorskip("casadi")
-    model = random_model("panda", 0.5)
+    model = random_model(kind, "panda", 0.5)
     function = model.inverse_casadi()
     symbols = [ca.MX.sym(name, function.numel_in(k)) for k, name in enumerate(("q", "qd", "qdd", "p"))]
     jacobian = ca.Function("j", symbols, [ca.jacobian(function(*symbols), s) for s in symbols])
@@ -64,7 +66,7 @@ def test_torch_numpy_and_casadi_agree_in_value_and_jacobian() -> None:
 
 
 def test_has_nothing_but_inverse_dynamics() -> None:
-    model = random_model("planar", 0.3)
+    model = random_model("mlp", "planar", 0.3)
     q, qd, qdd, z = (a[0] for a in points(model, 1))
     for asked in (
         lambda: model.mass_matrix(q, z),
@@ -97,7 +99,7 @@ def test_a_short_fit_learns_and_an_arm_controller_takes_its_model(tmp_path: Path
     source, out = tmp_path / "data", tmp_path / "fit"
     source.mkdir()
     replace(data, card={"arm_parameters": plain(arm)}).save(source / FILE)
-    words = ["fit", "lagrangian", str(source), "--out", str(out), "--structure", BLACK_BOX]
+    words = ["fit", "lagrangian", str(source), "--out", str(out), "--structure", "mlp-rates"]
     assert main([*words, "--contexts", "2", "--rounds", "8"]) == 0
     found = json.loads((out / "summary.json").read_text(encoding="utf-8"))["figures"]["test"]
     assert found["model"]["torque_share"] < 0.4 * found["nominal"]["torque_share"]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from control_stack.arm.dynamics import ArmDynamics
 from control_stack.learning.lagrangian.model import LagrangianDynamics
 from control_stack.learning.lagrangian.samples import Samples
-from control_stack.learning.lagrangian.structures import BLACK_BOX
+from control_stack.learning.lagrangian.structures import BLACK_BOXES
 from control_stack.types import Array
 
 SETTLED = 50  # periods after a change of the load, or the start
@@ -85,7 +85,7 @@ def figures(model: LagrangianDynamics, rows: Rows) -> dict[str, Any]:
         "nominal": torques(left),
         "model": torques(rows.torque - model.inverse(rows.q, rows.qd, rows.qdd, rows.z)),
     }
-    if rows.load is None or rows.friction is None or model.kind == BLACK_BOX:
+    if rows.load is None or rows.friction is None or model.kind in BLACK_BOXES:
         return found
     q, qd, load, z = (a[settled] for a in (rows.q, rows.qd, rows.load, rows.z))
     truth = nominal.mass_matrix(q, load)

@@ -12,11 +12,13 @@ The first three add the gradient of a network V(q, z). All have friction that no
 H is positive definite for every z and q. In ``flange`` z = 0 is the nominal arm exactly, S(z) is linear in z as long as
 what it takes away leaves half of each pivot of the last link's inertia, and bounded beyond (``flange.guarded``).
 
-For comparison there is one that knows no mechanics beyond the nominal arm's:
+For comparison there are two that know no mechanics beyond the nominal arm's:
 
     mlp       tau = tau_nom(q, q', q'') + network(cos q, sin q, q', q'', z)
+    mlp-rates tau = tau_nom(q, q', q'') + network(cos q, sin q, q', z): the nominal arm's mass matrix, whatever z is
 
-It starts at the nominal arm and has inverse dynamics only: no mass matrix, no energy, nothing of friction by itself.
+They start at the nominal arm and have inverse dynamics only: no mass matrix, no energy, no friction by itself. What
+``mlp`` makes of q'' need be no mass matrix at all, which shows as soon as a controller solves it for accelerations.
 """
 
 from __future__ import annotations
@@ -37,7 +39,7 @@ from control_stack.learning.lagrangian.nominal import Nominal
 from control_stack.types import Array
 
 STRUCTURES = ("flange", "factor", "sum", "full")
-BLACK_BOX = "mlp"
+BLACK_BOXES = ("mlp", "mlp-rates")
 BLACK_BOX_HIDDEN = (64, 64)  # units of its network
 FLOORS = {"sum": 0.1, "full": 0.01}  # on the diagonal of L, square roots of kg m^2
 _STEEP = 20.0  # s/rad, of friction that the arm's file does not know of
@@ -82,13 +84,13 @@ class Structure:
     """A model's equations with their weights. Columns in, columns out.
 
     Args:
-        kind: One of ``STRUCTURES``, or ``BLACK_BOX``. arm: Its nominal parameters.
+        kind: One of ``STRUCTURES`` or ``BLACK_BOXES``. arm: Its nominal parameters.
         weights: By name; arrays, or tensors in training.
     """
 
     def __init__(self, kind: str, arm: ArmParameters, weights: Mapping[str, Any]):
-        if kind not in (*STRUCTURES, BLACK_BOX):
-            raise InvalidInput(f"a structure is one of {', '.join((*STRUCTURES, BLACK_BOX))}, got '{kind}'")
+        if kind not in (*STRUCTURES, *BLACK_BOXES):
+            raise InvalidInput(f"a structure is one of {', '.join((*STRUCTURES, *BLACK_BOXES))}, got '{kind}'")
         self.kind, self.arm, self.weights = kind, arm, weights
         self.nominal, self.friction = Nominal(arm), Friction(arm, known=kind != "full")
         self._base = flange.last_link(arm.chain)
@@ -97,7 +99,7 @@ class Structure:
 
     def inverse(self, m: Matrices, q: Any, qd: Any, qdd: Any, z: Any) -> Any:
         """tau (n) of q, q', q'' and the context z (nz)."""
-        if self.kind == BLACK_BOX:
+        if self.kind in BLACK_BOXES:
             return self.nominal.inverse(m, q, qd, qdd) + self._residual(m, q, qd, qdd, z)
         rates = m.split(qd)
         tau = m.join(self.friction.added(rates, m.split(self._friction_code(m, z))))
@@ -171,11 +173,12 @@ class Structure:
     def _residual(self, m: Matrices, q: Any, qd: Any, qdd: Any, z: Any) -> Any:
         """(n) N m of the network, its inputs and outputs in sizes that the data has."""
         speed, push, size = (m.constant(self.weights[f"scale.{name}"]) for name in ("qd", "qdd", "torque"))
-        x = m.stacked([m.apply("cos", q), m.apply("sin", q), qd / speed, qdd / push, z])
+        moving = [qd / speed, qdd / push] if self.kind == "mlp" else [qd / speed]
+        x = m.stacked([m.apply("cos", q), m.apply("sin", q), *moving, z])
         return size * network(m, self.weights, "torque", x)
 
     def _refuse_black_box(self, what: str) -> None:
-        if self.kind == BLACK_BOX:
+        if self.kind in BLACK_BOXES:
             raise InvalidInput(f"a model of structure '{self.kind}' has inverse dynamics only, no {what}")
 
     def _friction_code(self, m: Matrices, z: Any) -> Any:
@@ -195,9 +198,9 @@ class Structure:
 def initial_weights(kind: str, n: int, contexts: int, seed: int, hidden: tuple[int, ...]) -> dict[str, Array]:
     """Random weights to train from; the residual ones begin at the nominal arm, ``sum`` as near as it can."""
     rng = np.random.default_rng(seed)
-    if kind == BLACK_BOX:
+    if kind in BLACK_BOXES:
         scales = {f"scale.{name}": np.ones((n, 1)) for name in ("qd", "qdd", "torque")}
-        return scales | _layers(rng, "torque", (4 * n + contexts, *hidden, n), last=0.0)
+        return scales | _layers(rng, "torque", ((4 if kind == "mlp" else 3) * n + contexts, *hidden, n), last=0.0)
     weights = {"friction.weight": 0.1 * rng.standard_normal((2 * n, contexts)), "friction.bias": np.zeros((2 * n, 1))}
     if kind == "flange":
         weights["flange.weight"] = 0.1 * rng.standard_normal((flange.CODE_SIZE, contexts))

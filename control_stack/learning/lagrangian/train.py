@@ -26,7 +26,7 @@ from control_stack.learning.lagrangian.labels import Labels
 from control_stack.learning.lagrangian.matrices import ArrayMatrices
 from control_stack.learning.lagrangian.recipe import Recipe
 from control_stack.learning.lagrangian.samples import Samples, View
-from control_stack.learning.lagrangian.structures import BLACK_BOX, Structure, initial_weights
+from control_stack.learning.lagrangian.structures import BLACK_BOXES, Structure, initial_weights
 from control_stack.types import Array
 
 _SOFT = 0.02  # d
@@ -124,7 +124,7 @@ class Training:
             weights = load_dictionary(self.samples, self.contexts)
         else:
             weights = initial_weights(r.structure, n, self.contexts, r.seed, r.hidden)
-        if r.structure == BLACK_BOX:
+        if r.structure in BLACK_BOXES:
             truth, keep = self.samples.truth, self.samples.valid
             sizes = {name: getattr(truth, name)[keep].astype(float).std(axis=0) for name in ("qd", "qdd")}
             weights |= {f"scale.{k}": np.maximum(v, 1e-2)[:, None] for k, v in sizes.items()}
