@@ -7,9 +7,9 @@ period tells the torque that was needed, and no state has to be guessed. In that
 or a whole inertia, however far the estimate is off; a filter that predicts velocities instead is linear about the load
 it believes in, and sends the arm astray when a heavy one is dropped: the last joint then gains 6 rad/s in a period.
 
-Which entries of p are theta makes the estimator: the force on the flange (3; Schulze, Peters and Arenz 2025 compare with
-one, whose filter has the arm's state in it as well), mass and first moments of a load (4), or torques on all joints
-(n): then NMPC with it is offset-free.
+Which entries of p are theta makes the estimator: the force on the flange (3; that of Schulze, Peters and Arenz 2025 has
+the arm's state in it as well), mass and first moments of a load (4), or torques on all joints (n): then NMPC with it is
+offset-free.
 """
 
 from __future__ import annotations
@@ -90,12 +90,16 @@ class Unknown:
 
 
 class PointMass(Unknown):
-    """theta = (m, h): a load as a point, I = (h.h 1 - h h^T) / m. First moments without inertia are those of no body.
+    """theta = (m, h): a load as a point with a ball's inertia, I = (h.h 1 - h h^T) / m + m ``BALL`` 1.
 
-    The mass is from 0 to ``MOST`` kg and the point within ``REACH`` m of the flange.
+    First moments without inertia are those of no body; and the last joint turns a load about an axis that may pass
+    through its centre of mass, where a point has no inertia. The mass is from 0 to ``MOST`` kg and the point within
+    ``REACH`` m of the flange.
     """
 
     MOST, REACH = 10.0, 0.5
+    BALL = 0.1**2 / 6.0  # m^2, as a cube of 0.1 m has it
+    _ROUND = np.array([1.0, 0.0, 0.0, 1.0, 0.0, 1.0])  # the unit matrix, by rows of its upper triangle
     _SMALL = 0.02  # kg, keeps the quotient regular at no load
 
     def __init__(self) -> None:
@@ -104,7 +108,8 @@ class PointMass(Unknown):
 
     def values(self, theta: Array) -> Array:
         """The ten numbers of the load."""
-        return np.concatenate([theta, self._products(theta[1:]) / (theta[0] + self._SMALL)])
+        ball = theta[0] * self.BALL * self._ROUND
+        return np.concatenate([theta, self._products(theta[1:]) / (theta[0] + self._SMALL) + ball])
 
     def slope(self, theta: Array) -> Array:
         """(10, 4)."""
@@ -112,7 +117,7 @@ class PointMass(Unknown):
         by_h = [[0, 2 * y, 2 * z], [-y, -x, 0], [-z, 0, -x], [2 * x, 0, 2 * z], [0, -z, -y], [2 * x, 2 * y, 0]]
         slope = np.zeros((10, 4))
         slope[:4] = np.eye(4)
-        slope[4:, 0] = -self._products(theta[1:]) / m**2
+        slope[4:, 0] = self.BALL * self._ROUND - self._products(theta[1:]) / m**2
         slope[4:, 1:] = np.array(by_h) / m
         return slope
 

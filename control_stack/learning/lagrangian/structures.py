@@ -40,7 +40,6 @@ from control_stack.types import Array
 
 STRUCTURES = ("flange", "factor", "sum", "full")
 BLACK_BOXES = ("mlp", "mlp-rates")
-BLACK_BOX_HIDDEN = (64, 64)  # units of its network
 FLOORS = {"sum": 0.1, "full": 0.01}  # on the diagonal of L, square roots of kg m^2
 _STEEP = 20.0  # s/rad, of friction that the arm's file does not know of
 _ONE = float(np.log(np.e - 1.0))  # softplus(_ONE) = 1
@@ -100,7 +99,7 @@ class Structure:
     def inverse(self, m: Matrices, q: Any, qd: Any, qdd: Any, z: Any) -> Any:
         """tau (n) of q, q', q'' and the context z (nz)."""
         if self.kind in BLACK_BOXES:
-            return self.nominal.inverse(m, q, qd, qdd) + self._residual(m, q, qd, qdd, z)
+            return self.nominal.inverse(m, q, qd, qdd) + self.residual(m, q, qd, qdd, z)
         rates = m.split(qd)
         tau = m.join(self.friction.added(rates, m.split(self._friction_code(m, z))))
         if self.kind == "flange":
@@ -170,8 +169,8 @@ class Structure:
         slopes = m.stacked([top, m.part(slope, n, count)])
         return own + m.matrix(m.constant(place) @ entries, n, n), own_slope + m.constant(place) @ slopes
 
-    def _residual(self, m: Matrices, q: Any, qd: Any, qdd: Any, z: Any) -> Any:
-        """(n) N m of the network, its inputs and outputs in sizes that the data has."""
+    def residual(self, m: Matrices, q: Any, qd: Any, qdd: Any, z: Any) -> Any:
+        """Of ``BLACK_BOXES``: (n) N m of the network, its inputs and outputs in sizes that the data has."""
         speed, push, size = (m.constant(self.weights[f"scale.{name}"]) for name in ("qd", "qdd", "torque"))
         moving = [qd / speed, qdd / push] if self.kind == "mlp" else [qd / speed]
         x = m.stacked([m.apply("cos", q), m.apply("sin", q), *moving, z])

@@ -223,9 +223,11 @@ class Training:
         q, qd, qdd = (_tensor(getattr(view, name)[picked, at]).reshape(-1, view.q.shape[-1], 1)
                       for name in ("q", "qd", "qdd"))  # fmt: skip
         structure = Structure(self.recipe.structure, self.samples.arm, weights)
-        tau = structure.inverse(m, q, qd, qdd, z.reshape(-1, z.shape[-1], 1))
-        own = structure.nominal.inverse(m, q, qd, qdd)
-        return (tau - own)[..., 0].reshape(*z.shape[:-1], -1)
+        context = z.reshape(-1, z.shape[-1], 1)
+        if self.recipe.structure in BLACK_BOXES:
+            return structure.residual(m, q, qd, qdd, context)[..., 0].reshape(*z.shape[:-1], -1)
+        tau = structure.inverse(m, q, qd, qdd, context) - structure.nominal.inverse(m, q, qd, qdd)
+        return tau[..., 0].reshape(*z.shape[:-1], -1)
 
     def _store(self, path: Path) -> None:
         stored = {f"value.{k}": v.detach().numpy() for k, v in self._values.items()}
