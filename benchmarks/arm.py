@@ -18,18 +18,29 @@ import numpy as np
 from benchmarks.arm_runs import DROP, DURATION, RIVALS, SWAP, Contender, Run, carried_out, carry_out
 from control_stack.artefacts.tables import BenchRow
 from control_stack.errors import InvalidInput
-from control_stack.learning.shipped import lagrangian_models
+from control_stack.learning.shipped import black_box_models, lagrangian_models
 from control_stack.types import Array
+from controllers.arm.factory import sort_of
 
 LOADS, QUICK_LOADS, QUICK_DURATION = 30, 2, 4.0
 WINDOW, NEAR = 25, 1.2  # steps of an RMS after a change, and how near it is to that of a run with the new load
 _RESAMPLES = 10_000
-LEARNED = "learned"
+LEARNED, BLACK_BOX = "learned", "black-box MLP"
 
 
 def contenders(models: Sequence[str]) -> list[Contender]:
-    """The rivals, and one for every learned model."""
-    return [*RIVALS, *(Contender(f"{LEARNED} {k + 1}", model=path) for k, path in enumerate(models))]
+    """The rivals, with the black boxes among the models, and one for every Lagrangian model."""
+    found: dict[str, list[Contender]] = {BLACK_BOX: [], LEARNED: []}
+    for path in models:
+        own = found[BLACK_BOX if sort_of(path) == "black-box" else LEARNED]
+        label = BLACK_BOX if own is found[BLACK_BOX] else LEARNED
+        own.append(Contender(f"{label} {len(own) + 1}", model=path))
+    return [*RIVALS, *found[BLACK_BOX], *found[LEARNED]]
+
+
+def shipped() -> list[str]:
+    """Models that come with the package: Lagrangian ones, one for each seed of training, and a black box."""
+    return [str(path) for path in (*lagrangian_models(), *black_box_models())]
 
 
 class Results:
@@ -110,8 +121,8 @@ def recovery(changed: Array, settled: Array, begin: int, end: int, dt: float = 0
 
 
 def groups(models: Sequence[str] | None, parts: Path | None = None, key: Mapping[str, Any] | None = None) -> dict:
-    """Groups of rows. models: learned models, one for each seed of training; None: those that ship."""
-    chosen = [str(path) for path in (lagrangian_models() if models is None else map(Path, models))]
+    """Groups of rows. models: learned models, one for each seed of training, and black boxes; None: those that ship."""
+    chosen = shipped() if models is None else [str(path) for path in models]
     for path in chosen:
         if not Path(path).is_file():
             raise InvalidInput(f"--models {path}: no such file")
@@ -179,7 +190,9 @@ def _recovery(results: Results) -> list[BenchRow]:
 def _call_times(models: Sequence[str], seed: int, quick: bool) -> list[BenchRow]:
     """One process on one core, nothing beside it; the first half second (plans that begin) counts like the rest."""
     rows = []
-    for c in contenders(models[:1]):
+    for c in contenders(models):
+        if c.label[-1].isdigit() and not c.label.endswith(" 1"):
+            continue  # of models that differ in their seed alone the first will do
         runs = [Run(c, "steady", k, seed, QUICK_DURATION if quick else DURATION) for k in range(1 if quick else 2)]
         times = 1e3 * np.concatenate([carry_out(run)["times"] for run in runs])
         target = "<= 12" if c.label.startswith(LEARNED) else None

@@ -19,7 +19,7 @@ from control_stack.artefacts.tables import table
 from control_stack.cli.arguments import check_seed
 from control_stack.errors import InvalidInput, MissingDependency
 
-STRUCTURES = ("flange", "factor", "sum", "full")
+STRUCTURES = ("flange", "factor", "sum", "full", "mlp", "mlp-rates")
 CONTEXTS = ("filter", "gru", "oracle", "none")
 _ROUNDS, _CONTEXTS = 150, 18
 
@@ -40,7 +40,8 @@ def add_parser(kinds: argparse._SubParsersAction) -> None:
     add(
         "--structure", choices=STRUCTURES, default="flange",
         help="flange: energies of what rides on the flange, on the nominal arm (default); factor: (L + dL)(L + dL)^T; "
-        "sum: H + H_res; full: no nominal arm",
+        "sum: H + H_res; full: no nominal arm; mlp, mlp-rates: black-box torques "
+        "on the nominal arm, with and without accelerations, to compare with",
     )  # fmt: skip
     add(
         "--context", choices=CONTEXTS, default=None,
@@ -67,13 +68,14 @@ def run(options: argparse.Namespace) -> int:
 
     from control_stack.learning.lagrangian.evaluate import summary_rows
     from control_stack.learning.lagrangian.fit import Fit, arm_of
-    from control_stack.learning.lagrangian.recipe import Recipe
+    from control_stack.learning.lagrangian.recipe import BLACK_BOX, Recipe
+    from control_stack.learning.lagrangian.structures import BLACK_BOXES
 
     arm = arm_of(data, options.arm)
     context = options.context or ("filter" if options.structure == "flange" else "gru")
     recipe = Recipe(
         structure=options.structure, context=context, contexts=options.contexts, rounds=options.rounds,
-        seed=options.seed,
+        seed=options.seed, **(BLACK_BOX if options.structure in BLACK_BOXES else {}),
     )  # fmt: skip
     torch.set_num_threads(1)  # small products are slower on more
     folder, source = Path(options.out), Path(options.data)

@@ -47,6 +47,11 @@ def lagrangian_models(arm: str = "panda") -> list[Path]:
     return sorted((Path(__file__).parent / _FOLDER).glob(f"arm-{arm}*.safetensors"))
 
 
+def black_box_models(arm: str = "panda") -> list[Path]:
+    """Files of the shipped black boxes that Lagrangian models of an arm are compared with; empty where none ships."""
+    return sorted((Path(__file__).parent / _FOLDER).glob(f"black-box-{arm}*.safetensors"))
+
+
 def arm_model(arm: str) -> Path:
     """The file of the shipped Lagrangian model of an arm. Raises InvalidInput: none is shipped."""
     path = Path(__file__).parent / _FOLDER / f"arm-{arm}.safetensors"

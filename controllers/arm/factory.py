@@ -13,9 +13,11 @@ from typing import Any
 from control_stack.arm.changes import LoadChange
 from control_stack.arm.parameters import ArmParameters
 from control_stack.errors import InvalidInput, UnknownName
+from control_stack.learning.lagrangian import structure_of
+from control_stack.learning.lagrangian.structures import BLACK_BOXES
 from controllers.arm.base import ArmController
 from controllers.arm.computed_torque import ComputedTorque, Gains
-from controllers.arm.models import ESTIMATORS, NONE, OWN, FilterTuning, make_estimator, make_model
+from controllers.arm.models import ESTIMATORS, MODELS, NONE, OWN, TUNING, FilterTuning, make_estimator, make_model
 from controllers.arm.nmpc import ArmNmpc, ArmWeights
 from controllers.nmpc.solver import Settings
 
@@ -25,10 +27,16 @@ _TUNED = "tuned.json"
 
 
 def tuned(controller: str, model: str, estimator: str) -> dict[str, float | str]:
-    """The settings that were found for a combination; those of "learned" serve every learned model."""
+    """The settings that were found for a combination; those of "learned" and "black-box" serve all such models."""
     stored = json.loads(resources.files("controllers.arm").joinpath(_TUNED).read_text(encoding="utf-8"))
-    name = model if model in ("nominal", "oracle") else "learned"
-    return dict(stored.get(f"{controller} {name} {estimator}", {}))
+    return dict(stored.get(f"{controller} {sort_of(model)} {estimator}", {}))
+
+
+def sort_of(model: str) -> str:
+    """Of a model's name or path: "nominal", "oracle", "learned" (a Lagrangian model) or "black-box"."""
+    if model in MODELS:
+        return model
+    return "black-box" if structure_of(model) in BLACK_BOXES else "learned"
 
 
 def read_settings(path: str | Path) -> dict[str, float | str]:
@@ -81,7 +89,7 @@ def make_controller(
         raise UnknownName("estimator", estimator, (*ESTIMATORS, NONE, OWN))
     step, own = make_model(arm, model, 1.0 / RATE_HZ, changes)
     chosen = dict(tuned(controller, model, estimator) if settings is None else settings)
-    filtered = _of(FilterTuning(), chosen)
+    filtered = _of(TUNING.get(estimator, FilterTuning()), chosen)
     weights, gains = _of(ArmWeights(), chosen), _of(Gains(), chosen)
     law: Any = weights if controller == "nmpc" else gains
     known = {field.name for part in (law, filtered) for field in fields(part)}

@@ -33,6 +33,10 @@ class FilterTuning:
     surprise: float = 0.0
 
 
+# A force, or torques, that follow every period at once push light joints out of hand: for these the default is slow.
+TUNING = {"payload": FilterTuning(0.03, 0.01, 20.0), "force": FilterTuning(), "disturbance": FilterTuning()}
+
+
 class KnownLoads:
     """The oracle's ``ArmEstimator``: the true load at every time, and no uncertainty."""
 
@@ -88,7 +92,7 @@ def make_estimator(
         raise UnknownName("estimator", name, (*ESTIMATORS, NONE))
     if len(model.spec.parameters) != 10 + arm.joints + 3:
         raise InvalidInput(f"estimator '{name}' belongs to the nominal model; a learned one has its own")
-    t = tuning or FilterTuning()
+    t = tuning or TUNING[name]
     unknown: Unknown
     prior: float | tuple[float, ...]
     if name == "payload":

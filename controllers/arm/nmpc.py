@@ -25,6 +25,8 @@ from controllers.nmpc.solver import Nmpc, Settings, Solution
 INPUT_REFERENCES = ("inverse", "gravity", "zero")
 _SOFT = 20.0  # cost of a radian, or a radian per second, beyond a limit: a jolt must not be met with all joints at once
 _TYPICAL = Load.box(1.0, (0.1, 0.1, 0.1), (0.1, 0.0, 0.1))
+_JUMP = 0.5  # rad/s beside the plan after one period: a load has come or gone, or the arm has hit something
+_MORE = 3  # Gauss-Newton steps then, beyond the one of every call
 _BRAKE = 0.1  # s within which the safe torques would take all speed but 1/e
 
 
@@ -155,10 +157,21 @@ class ArmNmpc(ArmController):
     def _torque(self, t: float, x: Array, reference: JointReference, delay: float) -> Array:
         y = self._references(reference, delay)
         elapsed = max(t - self._sent[-1][0], 0.0) if self._sent else self._period
+        again = _MORE if self._jumped(x, elapsed) else 0
         self.solution = s = self._nmpc.solve(x, y, self.p, elapsed)
+        for _ in range(again):
+            self.solution = s = self._nmpc.solve(x, y, self.p, 0.0)
         status = f"{s.status}: {s.reason}" if s.reason else s.status
         self.last_result = ControlResult(status, s.cost, s.solve_time, s.states, s.iterations)
         return s.inputs[0].copy()
+
+    def _jumped(self, x: Array, elapsed: float) -> bool:
+        """Whether speeds are not what the last plan had them be now: it is no place to linearise at, once."""
+        if self.solution is None:
+            return False
+        k = min(round(elapsed / self.model.spec.dt), len(self.solution.states) - 1)
+        n = self.arm.joints
+        return float(np.abs(x[n:] - self.solution.states[k, n:]).max()) > _JUMP
 
     def _references(self, reference: JointReference, delay: float) -> Array:
         """(N + 1, 3n + 3); the torque of a step is that of its middle, the flange's place 0 where it weighs nothing."""

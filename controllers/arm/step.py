@@ -9,7 +9,7 @@ decay. The friction of light joints settles within milliseconds: no explicit ste
 steps are taken, from a = 0 and from there. By the implicit function theorem, with
 W = dID/da + h dID/dv T + h^2/8 dID/dq:
 
-    da/dx = -W^-1 [dID/dq, h/2 dID/dq + dID/dv],   da/du = W^-1,   da/dp = -W^-1 dID/dp
+    da/dx = -W^-1 [dID/dq, h/2 dID/dq + dID/dv],   da/du = W^-1
 
 Dry friction is steep where a joint turns round. Its tangent there, carried on to the next radian per second, would be
 several times all the friction that there is, and a plan from it would push a light joint out of hand. ``linearise``
@@ -67,24 +67,22 @@ class InverseStep:
         names = ["x", "u", "p"]
         return ca.Function("arm_step", [x, u, p], [self._solve(x, u, p, self.spec.dt)[0]], names, ["x_next"])
 
-    def linearise(self) -> Any:
-        """casadi.Function (x, u, p) -> (x+, df/dx, df/du), for steps of a size: see the module about friction."""
+    def linearise(self, chord: float = _CHORD) -> Any:
+        """casadi.Function (x, u, p) -> (x+, df/dx, df/du), for steps of a size: see the module about friction.
+
+        Args:
+            chord: rad/s; 0: the tangent.
+        """
         ca, (x, u, p) = import_casadi(), self._symbols()
-        after, by_x, by_u, _ = self._solve(x, u, p, self.spec.dt, derivatives=True, chord=_CHORD)
+        found = self._solve(x, u, p, self.spec.dt, derivatives=True, chord=chord)
         names = ["x", "u", "p"], ["x_next", "a", "b"]
-        return ca.Function("arm_linearised", [x, u, p], [after, by_x, by_u], *names)
+        return ca.Function("arm_linearised", [x, u, p], list(found), *names)
 
     def flow(self) -> Any:
         """casadi.Function (x, u, p, h) -> x+ after h seconds: what a controller looks ahead by."""
         ca, (x, u, p) = import_casadi(), self._symbols()
         h = type(x).sym("h")
         return ca.Function("arm_flow", [x, u, p, h], [self._solve(x, u, p, h)[0]], ["x", "u", "p", "h"], ["x_next"])
-
-    def sensitivity(self) -> Any:
-        """casadi.Function (x, u, p) -> (x+, df/dx, df/du, df/dp): what estimators of p need."""
-        ca, (x, u, p) = import_casadi(), self._symbols()
-        found = self._solve(x, u, p, self.spec.dt, derivatives=True, parameters=True)
-        return ca.Function("arm_sensitivity", [x, u, p], list(found), ["x", "u", "p"], ["x_next", "a", "b", "g"])
 
     def _symbols(self) -> tuple[Any, Any, Any]:
         ca = import_casadi()
@@ -93,8 +91,8 @@ class InverseStep:
         x, u, p = (kind.sym(name, size) for name, size in zip("xup", sizes, strict=True))
         return x, u, p
 
-    def _slopes(self, wanted: str) -> Any:
-        """casadi.Function (q, v, a, p) -> tau and its derivatives by the arguments named."""
+    def slopes(self, wanted: str) -> Any:
+        """casadi.Function (q, v, a, p) -> tau and its derivatives by the arguments named, letters of "qvap"."""
         ca = import_casadi()
         kind = ca.SX if self.inverse.is_a("SXFunction") else ca.MX
         symbols = {name: kind.sym(name, self.inverse.numel_in(i)) for i, name in enumerate("qvap")}
@@ -102,37 +100,34 @@ class InverseStep:
         slopes = [ca.densify(ca.jacobian(tau, symbols[name])) for name in wanted]
         return ca.Function(f"slopes_{wanted}", list(symbols.values()), [tau, *slopes])
 
-    def _solve(
-        self, x: Any, u: Any, p: Any, h: Any, derivatives: bool = False, parameters: bool = False, chord: float = 0.0
-    ) -> Any:
-        """x+, and with derivatives those by x and u, and by p (else None). chord: rad/s, 0 for the tangent."""
+    def _solve(self, x: Any, u: Any, p: Any, h: Any, derivatives: bool = False, chord: float = 0.0) -> Any:
+        """x+, and with derivatives those by x and u (else None). chord: rad/s, 0 for the tangent."""
         ca, n = import_casadi(), self.joints
         q, v = x[:n], x[n:]
         still = type(x).zeros(n)
         ahead = q + 0.5 * h * v
-        tau, by_v, by_a = self._slopes("va")(ahead, v, still, p)
+        tau, by_v, by_a = self.slopes("va")(ahead, v, still, p)
         z = h * ca.fmax(ca.diag(by_v) / ca.diag(by_a), 0.0) + 1e-3
         t = 1.0 / (1.0 - ca.exp(-z)) - 1.0 / z
         spread = ca.repmat(t.T, n, 1)
         a = ca.solve(by_a + h * by_v * spread, u - tau)
         middle = (ahead + 0.125 * h * h * a, v + h * t * a)
-        tau, by_q, by_v, by_a, *by_p = self._slopes("qvap" if parameters else "qva")(*middle, a, p)
+        tau, by_q, by_v, by_a = self.slopes("qva")(*middle, a, p)
         w = by_a + h * by_v * spread + 0.125 * h * h * by_q
         if not derivatives:
             a = a + ca.solve(w, u - tau)
-            return ca.vertcat(q + h * v + 0.5 * h * h * a, v + h * a), None, None, None
+            return ca.vertcat(q + h * v + 0.5 * h * h * a, v + h * a), None, None
         a = a + ca.solve(w, u - tau)
         if chord:
             wide = [self.inverse(middle[0], middle[1] + side, a, p) for side in (chord, -chord)]
             by_v = by_v + ca.diag((wide[0] - wide[1]) / (2.0 * chord) - ca.sum2(by_v))
             w = by_a + h * by_v * spread + 0.125 * h * h * by_q
-        right = [-by_q, -(0.5 * h * by_q + by_v), type(x).eye(n), *(-slope for slope in by_p)]
+        right = [-by_q, -(0.5 * h * by_q + by_v), type(x).eye(n)]
         solved = ca.horzsplit(ca.solve(w, ca.horzcat(*right)), [0, *np.cumsum([r.shape[1] for r in right]).tolist()])
-        a_q, a_v, a_u, *a_p = solved
+        a_q, a_v, a_u = solved
         one, none = type(x).eye(n), type(x).zeros(n, n)
         by_x = ca.vertcat(ca.horzcat(one, h * one), ca.horzcat(none, one))
         acts = ca.vertcat(0.5 * h * h * type(x).eye(n), h * type(x).eye(n))
         after = ca.vertcat(q + h * v + 0.5 * h * h * a, v + h * a)
         by_x = by_x + ca.mtimes(acts, ca.horzcat(a_q, a_v))
-        by_p = ca.densify(ca.mtimes(acts, a_p[0])) if a_p else None
-        return after, ca.densify(by_x), ca.densify(ca.mtimes(acts, a_u)), by_p
+        return after, ca.densify(by_x), ca.densify(ca.mtimes(acts, a_u))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from control_stack.artefacts import tensors as artefact
 from control_stack.learning.lagrangian.model import LagrangianDynamics
 
 MODEL = "model.safetensors"  # in the folder of a fit
@@ -13,3 +14,8 @@ def load(path: str | Path) -> LagrangianDynamics:
     """The model of a fit: its folder, or a .safetensors file. Raises InvalidInput."""
     path = Path(path)
     return LagrangianDynamics.load(path / MODEL if path.is_dir() else path)
+
+
+def structure_of(path: str | Path) -> str:
+    """What a model's card calls its structure. Raises InvalidInput: no card."""
+    return str(artefact.read_card(Path(path)).get("structure"))

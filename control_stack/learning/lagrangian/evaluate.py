@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from control_stack.arm.dynamics import ArmDynamics
 from control_stack.learning.lagrangian.model import LagrangianDynamics
 from control_stack.learning.lagrangian.samples import Samples
+from control_stack.learning.lagrangian.structures import BLACK_BOXES
 from control_stack.types import Array
 
 SETTLED = 50  # periods after a change of the load, or the start
@@ -60,7 +61,8 @@ def figures(model: LagrangianDynamics, rows: Rows) -> dict[str, Any]:
     """Errors of the model, and of the nominal arm in its place, settled and over all periods.
 
     torque_rmse: N m by joint. torque_share: their root mean square over that of the torques that the nominal arm does
-    not explain. mass_share: Frobenius norm of the error of H over that of H, mean. qdd_rmse: rad/s^2, over all joints.
+    not explain. Of models with a mass matrix also mass_share: Frobenius norm of the error of H over that of H, mean,
+    and qdd_rmse: rad/s^2, over all joints.
     """
     nominal = ArmDynamics(model.arm, model.dt)
     left = rows.torque - nominal.inverse(rows.q, rows.qd, rows.qdd)
@@ -83,7 +85,7 @@ def figures(model: LagrangianDynamics, rows: Rows) -> dict[str, Any]:
         "nominal": torques(left),
         "model": torques(rows.torque - model.inverse(rows.q, rows.qd, rows.qdd, rows.z)),
     }
-    if rows.load is None or rows.friction is None:
+    if rows.load is None or rows.friction is None or model.kind in BLACK_BOXES:
         return found
     q, qd, load, z = (a[settled] for a in (rows.q, rows.qd, rows.load, rows.z))
     truth = nominal.mass_matrix(q, load)

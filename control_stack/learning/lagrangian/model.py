@@ -36,7 +36,7 @@ class LagrangianDynamics:
 
     Attributes:
         arm: The nominal arm.
-        kind: One of ``structures.STRUCTURES``.
+        kind: One of ``structures.STRUCTURES`` or ``BLACK_BOXES``: that has ``inverse`` only, the rest is refused.
         weights: By name, float64; those that begin with "encoder." are of the context's estimator, where there is one.
         contexts: nz.
         dt: Step, s, and time between updates of the estimator.

@@ -34,6 +34,16 @@ def perceptron(m: Matrices, weights: Mapping[str, Any], name: str, q: Any, z: An
     return h, slope
 
 
+def network(m: Matrices, weights: Mapping[str, Any], name: str, x: Any) -> Any:
+    """y = W_n tanh(.. tanh(W_1 x + b_1) ..) + b_n of a column x."""
+    layers = sum(key.startswith(f"{name}.") and key.endswith(".weight") for key in weights)
+    for k in range(layers):
+        x = m.constant(weights[f"{name}.{k}.weight"]) @ x + m.constant(weights[f"{name}.{k}.bias"])
+        if k + 1 < layers:
+            x = m.apply("tanh", x)
+    return x
+
+
 def triangle(n: int) -> Array:
     """(n * n, n (n + 1) / 2) that puts entries, diagonal first, then rows below it, into a matrix by rows."""
     below = np.tril_indices(n, -1)

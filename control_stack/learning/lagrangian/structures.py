@@ -11,6 +11,14 @@ The first three add the gradient of a network V(q, z). All have friction that no
 
 H is positive definite for every z and q. In ``flange`` z = 0 is the nominal arm exactly, S(z) is linear in z as long as
 what it takes away leaves half of each pivot of the last link's inertia, and bounded beyond (``flange.guarded``).
+
+For comparison there are two that know no mechanics beyond the nominal arm's:
+
+    mlp       tau = tau_nom(q, q', q'') + network(cos q, sin q, q', q'', z)
+    mlp-rates tau = tau_nom(q, q', q'') + network(cos q, sin q, q', z): the nominal arm's mass matrix, whatever z is
+
+They start at the nominal arm and have inverse dynamics only: no mass matrix, no energy, no friction by itself. What
+``mlp`` makes of q'' need be no mass matrix at all, which shows as soon as a controller solves it for accelerations.
 """
 
 from __future__ import annotations
@@ -26,11 +34,12 @@ from control_stack.arm.parameters import ArmParameters
 from control_stack.errors import InvalidInput
 from control_stack.learning.lagrangian import flange
 from control_stack.learning.lagrangian.matrices import Matrices
-from control_stack.learning.lagrangian.networks import kinetic_torque, perceptron, positive_factor, triangle
+from control_stack.learning.lagrangian.networks import kinetic_torque, network, perceptron, positive_factor, triangle
 from control_stack.learning.lagrangian.nominal import Nominal
 from control_stack.types import Array
 
 STRUCTURES = ("flange", "factor", "sum", "full")
+BLACK_BOXES = ("mlp", "mlp-rates")
 FLOORS = {"sum": 0.1, "full": 0.01}  # on the diagonal of L, square roots of kg m^2
 _STEEP = 20.0  # s/rad, of friction that the arm's file does not know of
 _ONE = float(np.log(np.e - 1.0))  # softplus(_ONE) = 1
@@ -71,15 +80,16 @@ class Friction:
 
 
 class Structure:
-    """One of ``STRUCTURES`` with its weights. Columns in, columns out.
+    """A model's equations with their weights. Columns in, columns out.
 
     Args:
-        kind: Of the structure. arm: Its nominal parameters. weights: By name; arrays, or tensors in training.
+        kind: One of ``STRUCTURES`` or ``BLACK_BOXES``. arm: Its nominal parameters.
+        weights: By name; arrays, or tensors in training.
     """
 
     def __init__(self, kind: str, arm: ArmParameters, weights: Mapping[str, Any]):
-        if kind not in STRUCTURES:
-            raise InvalidInput(f"a structure is one of {', '.join(STRUCTURES)}, got '{kind}'")
+        if kind not in (*STRUCTURES, *BLACK_BOXES):
+            raise InvalidInput(f"a structure is one of {', '.join((*STRUCTURES, *BLACK_BOXES))}, got '{kind}'")
         self.kind, self.arm, self.weights = kind, arm, weights
         self.nominal, self.friction = Nominal(arm), Friction(arm, known=kind != "full")
         self._base = flange.last_link(arm.chain)
@@ -88,6 +98,8 @@ class Structure:
 
     def inverse(self, m: Matrices, q: Any, qd: Any, qdd: Any, z: Any) -> Any:
         """tau (n) of q, q', q'' and the context z (nz)."""
+        if self.kind in BLACK_BOXES:
+            return self.nominal.inverse(m, q, qd, qdd) + self.residual(m, q, qd, qdd, z)
         rates = m.split(qd)
         tau = m.join(self.friction.added(rates, m.split(self._friction_code(m, z))))
         if self.kind == "flange":
@@ -103,6 +115,7 @@ class Structure:
 
     def mass(self, m: Matrices, q: Any, z: Any) -> Any:
         """H (n, n), kg m^2."""
+        self._refuse_black_box("mass matrix")
         if self.kind == "flange":
             code, n = self.code(m, z), self.arm.joints
             rows = [self._twist(m, q, unit) for unit in np.eye(n).tolist()]  # J^T
@@ -118,6 +131,7 @@ class Structure:
 
     def energy(self, m: Matrices, q: Any, qd: Any, z: Any) -> tuple[Any, Any]:
         """Kinetic and potential energy, J, (1, 1); the latter up to a constant."""
+        self._refuse_black_box("energy")
         kinetic = 0.5 * (m.transposed(qd) @ self.mass(m, q, z) @ qd)
         if self.kind == "flange":
             motion = flange.flange_motion(self.arm.chain, self._angles(m, q), m.split(0.0 * qd), m.split(0.0 * qd))
@@ -129,6 +143,7 @@ class Structure:
 
     def friction_torque(self, m: Matrices, qd: Any, z: Any) -> Any:
         """f (n), N m."""
+        self._refuse_black_box("friction by itself")
         rates = m.split(qd)
         added = self.friction.added(rates, m.split(self._friction_code(m, z)))
         return m.join([a + b for a, b in zip(added, self.friction.own(rates), strict=True)])
@@ -154,6 +169,17 @@ class Structure:
         slopes = m.stacked([top, m.part(slope, n, count)])
         return own + m.matrix(m.constant(place) @ entries, n, n), own_slope + m.constant(place) @ slopes
 
+    def residual(self, m: Matrices, q: Any, qd: Any, qdd: Any, z: Any) -> Any:
+        """Of ``BLACK_BOXES``: (n) N m of the network, its inputs and outputs in sizes that the data has."""
+        speed, push, size = (m.constant(self.weights[f"scale.{name}"]) for name in ("qd", "qdd", "torque"))
+        moving = [qd / speed, qdd / push] if self.kind == "mlp" else [qd / speed]
+        x = m.stacked([m.apply("cos", q), m.apply("sin", q), *moving, z])
+        return size * network(m, self.weights, "torque", x)
+
+    def _refuse_black_box(self, what: str) -> None:
+        if self.kind in BLACK_BOXES:
+            raise InvalidInput(f"a model of structure '{self.kind}' has inverse dynamics only, no {what}")
+
     def _friction_code(self, m: Matrices, z: Any) -> Any:
         return m.constant(self.weights["friction.weight"]) @ z + m.constant(self.weights["friction.bias"])
 
@@ -171,17 +197,25 @@ class Structure:
 def initial_weights(kind: str, n: int, contexts: int, seed: int, hidden: tuple[int, ...]) -> dict[str, Array]:
     """Random weights to train from; the residual ones begin at the nominal arm, ``sum`` as near as it can."""
     rng = np.random.default_rng(seed)
+    if kind in BLACK_BOXES:
+        scales = {f"scale.{name}": np.ones((n, 1)) for name in ("qd", "qdd", "torque")}
+        return scales | _layers(rng, "torque", ((4 if kind == "mlp" else 3) * n + contexts, *hidden, n), last=0.0)
     weights = {"friction.weight": 0.1 * rng.standard_normal((2 * n, contexts)), "friction.bias": np.zeros((2 * n, 1))}
     if kind == "flange":
         weights["flange.weight"] = 0.1 * rng.standard_normal((flange.CODE_SIZE, contexts))
         return weights
     for name, outputs in (("inertia", n * (n + 1) // 2), ("potential", 1)):
-        sizes = (2 * n + contexts, *hidden, outputs)
-        for k, (rows, columns) in enumerate(zip(sizes[1:], sizes[:-1], strict=True)):
-            last = k + 2 == len(sizes)
-            scale = (0.0 if last and kind == "factor" else 1.0) / np.sqrt(columns)
-            weights[f"{name}.{k}.weight"] = scale * rng.standard_normal((rows, columns))
-            weights[f"{name}.{k}.bias"] = np.zeros((rows, 1))
+        weights |= _layers(rng, name, (2 * n + contexts, *hidden, outputs), last=0.0 if kind == "factor" else 1.0)
     if kind == "sum":
         weights[f"inertia.{len(hidden)}.bias"][:n] = -4.0
+    return weights
+
+
+def _layers(rng: np.random.Generator, name: str, sizes: tuple[int, ...], last: float) -> dict[str, Array]:
+    """Of a network with ``sizes`` units from input to output; the last layer's weights are times ``last``."""
+    weights = {}
+    for k, (rows, columns) in enumerate(zip(sizes[1:], sizes[:-1], strict=True)):
+        scale = (last if k + 2 == len(sizes) else 1.0) / np.sqrt(columns)
+        weights[f"{name}.{k}.weight"] = scale * rng.standard_normal((rows, columns))
+        weights[f"{name}.{k}.bias"] = np.zeros((rows, 1))
     return weights

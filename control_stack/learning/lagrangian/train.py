@@ -26,12 +26,12 @@ from control_stack.learning.lagrangian.labels import Labels
 from control_stack.learning.lagrangian.matrices import ArrayMatrices
 from control_stack.learning.lagrangian.recipe import Recipe
 from control_stack.learning.lagrangian.samples import Samples, View
-from control_stack.learning.lagrangian.structures import Structure, initial_weights
+from control_stack.learning.lagrangian.structures import BLACK_BOXES, Structure, initial_weights
 from control_stack.types import Array
 
 _SOFT = 0.02  # d
 _MOST_NORM = 1.0  # of a gradient
-_FIXED = ("encoder.speed", "encoder.scale")
+_FIXED = ("encoder.speed", "encoder.scale", "scale.qd", "scale.qdd", "scale.torque")
 _BETAS = (0.9, 0.99)
 _EVERY = 5  # rounds between what a kill may cost
 
@@ -124,6 +124,11 @@ class Training:
             weights = load_dictionary(self.samples, self.contexts)
         else:
             weights = initial_weights(r.structure, n, self.contexts, r.seed, r.hidden)
+        if r.structure in BLACK_BOXES:
+            truth, keep = self.samples.truth, self.samples.valid
+            sizes = {name: getattr(truth, name)[keep].astype(float).std(axis=0) for name in ("qd", "qdd")}
+            weights |= {f"scale.{k}": np.maximum(v, 1e-2)[:, None] for k, v in sizes.items()}
+            weights |= {"scale.torque": self.deviation[:, None].copy()}
         if r.context in cells.KINDS:
             speed = np.where(np.isfinite(arm.velocity_limit), arm.velocity_limit, 2.0)
             cell = cells.initial_cell(r.context, n, self.contexts, r.seed, speed, self.deviation)
@@ -218,9 +223,11 @@ class Training:
         q, qd, qdd = (_tensor(getattr(view, name)[picked, at]).reshape(-1, view.q.shape[-1], 1)
                       for name in ("q", "qd", "qdd"))  # fmt: skip
         structure = Structure(self.recipe.structure, self.samples.arm, weights)
-        tau = structure.inverse(m, q, qd, qdd, z.reshape(-1, z.shape[-1], 1))
-        own = structure.nominal.inverse(m, q, qd, qdd)
-        return (tau - own)[..., 0].reshape(*z.shape[:-1], -1)
+        context = z.reshape(-1, z.shape[-1], 1)
+        if self.recipe.structure in BLACK_BOXES:
+            return structure.residual(m, q, qd, qdd, context)[..., 0].reshape(*z.shape[:-1], -1)
+        tau = structure.inverse(m, q, qd, qdd, context) - structure.nominal.inverse(m, q, qd, qdd)
+        return tau[..., 0].reshape(*z.shape[:-1], -1)
 
     def _store(self, path: Path) -> None:
         stored = {f"value.{k}": v.detach().numpy() for k, v in self._values.items()}
