@@ -117,7 +117,7 @@ def _rivals(task: str, model: LipschitzDynamics, seed: int) -> dict[str, dict[st
         rival = replace(rival, widths=_equal_widths(samples, rival, out["sandwich"]["count"]))
         runs = []
         for k in range(_SEEDS):
-            course = Course(samples, replace(rival, seed=seed + k))
+            course = task_problem.course(replace(rival, seed=seed + k))
             course.advance(rival.updates)
             network = course.network()
             began = time.perf_counter()
