@@ -199,9 +199,7 @@ class Fit:
             "largest_slope_of_pairs": pairs,
             "range_lower": p.lower,
             "range_upper": p.upper,
-            "scaled_error": {
-                name: p.scaled_error(model, getattr(p, name)) for name in ("train", "validation", "test")
-            },
+            "scaled_error": {name: p.scaled_error(model, getattr(p, name)) for name in ("train", "validation", "test")},
             "chosen_after": self.course.best_at,
             "test_rmse_1_step": p.one_step(model, p.test),
             "trained_numbers": self.course.form.count,
