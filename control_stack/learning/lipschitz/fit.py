@@ -48,7 +48,8 @@ class Problem:
     Attributes:
         spec: Of the model. matrix, constant: Its affine step.
         samples: Of the training episodes.
-        train, validation, test: Episodes: to learn from, to choose a net by, and to say how good it is. lower, upper: (n,) range of [x, u, p] in all the data.
+        train, validation, test: Episodes: to learn from, to choose a net by, and to say how good it is.
+        lower, upper: (n,) range of [x, u, p] in all the data.
     """
 
     spec: DynamicsSpec

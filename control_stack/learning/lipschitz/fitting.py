@@ -20,7 +20,6 @@ from control_stack.learning.lipschitz.sdp import tightened
 from control_stack.learning.soap import Soap
 from control_stack.types import Array
 
-
 _LOOK = 250  # updates between two looks at the data held out
 
 
