@@ -65,12 +65,10 @@ def calm_drives(seed: int) -> Dataset:
 def learned(seed: int, quick: bool) -> LipschitzDynamics:
     """The certified model."""
     from control_stack.learning.lipschitz.fit import problem
-    from control_stack.learning.lipschitz.fitting import Course, Recipe
+    from control_stack.learning.lipschitz.fitting import Recipe
 
     found = problem(calm_drives(seed), "linear", [], seed)
-    course = Course(
-        found.samples, Recipe(widths=(12, 12), activation="tanh", updates=500 if quick else 2000, seed=seed)
-    )
+    course = found.course(Recipe(widths=(12, 12), activation="tanh", updates=500 if quick else 2000, seed=seed))
     course.advance(course.recipe.updates)
     return found.model(course)
 

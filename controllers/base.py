@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from control_stack.errors import IncompatibleLevels
 from control_stack.protocols import ControllerSpec, ControlResult
 from control_stack.quadrotor.parameters import QuadrotorParameters
 from control_stack.types import CommandLevel
+
+if TYPE_CHECKING:
+    from control_stack.foundation.weights import PolicyWeights
+    from control_stack.learning.lipschitz.dynamics import LipschitzDynamics
 
 
 class BaseController:
@@ -43,6 +47,11 @@ class BaseController:
         """What it offers, from the class attributes."""
         name = self.name or type(self).__name__
         return ControllerSpec(name, self.levels, self.rate_hz, self.needs, self.warm_up)
+
+    @property
+    def verifiable(self) -> PolicyWeights | LipschitzDynamics | None:
+        """What can be proved of it before it flies (``control_stack.verification``): weights or a model."""
+        return None
 
     def reset(self) -> None:
         """Forget the past. Nothing to forget unless the law keeps something."""

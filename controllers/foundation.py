@@ -43,6 +43,7 @@ class FoundationController(BaseController):
         super().__init__(parameters, level, rate_hz)
         self._motors = motor_of_rotor(parameters)
         policy = GRUPolicy(self.weights or load())
+        self._flown = policy.weights
         self._wrapper = Wrapper(lead=policy.weights.lead)
         self._policy = PacedPolicy(policy, rate_hz)
         airframe = parameters.airframe
@@ -56,6 +57,11 @@ class FoundationController(BaseController):
         # Loaded here, so that a file that cannot be flown is refused before anything starts.
         loaded = weights if isinstance(weights, PolicyWeights) else load(weights)
         return type(cls.__name__, (cls,), {"weights": loaded})
+
+    @property
+    def verifiable(self) -> PolicyWeights:
+        """The weights that fly."""
+        return self._flown
 
     def reset(self) -> None:
         """Forgets the flight."""

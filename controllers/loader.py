@@ -7,7 +7,7 @@ import importlib.util
 import inspect
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -101,6 +101,27 @@ def build_controller(
         if not hasattr(controller, name):
             raise InvalidInput(f"controller '{text}' has no '{name}': derive it from controllers.base.BaseController")
     return controller
+
+
+def check_proved(path: str | None, built: Mapping[str, Controller]) -> None:
+    """Refuses controllers whose policy or model is not proved to do what a file asks; None asks for nothing.
+
+    Args:
+        path: Box file, or report of ``control-stack verify`` (``control_stack.verification.require_proof``).
+        built: By name. All that have something to verify are held to the file; at least one must.
+
+    Raises:
+        InvalidInput: A proof fails, a report is of other weights, or no controller has anything to verify.
+    """
+    if path is None:
+        return
+    subjects = {name: subject for name, c in built.items() if (subject := getattr(c, "verifiable", None)) is not None}
+    if not subjects:
+        raise InvalidInput(f"verify {path}: no policy or model to be verified in {', '.join(built)}")
+    from control_stack.verification import require_proof
+
+    for name, subject in subjects.items():
+        require_proof(path, subject, name)
 
 
 def _import_file(path: Path) -> ModuleType:

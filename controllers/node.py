@@ -30,7 +30,7 @@ from control_stack.ros_layout import COMMAND_TOPIC
 from control_stack.safety.barrier.filter import build_filter
 from control_stack.safety.events import Phase
 from control_stack.types import CommandLevel, QuadrotorState
-from controllers.loader import build_controller
+from controllers.loader import build_controller, check_proved
 
 _LEVELS = tuple(level.value for level in CommandLevel if level is not CommandLevel.JOINTS)
 PARAMETERS = (
@@ -39,6 +39,7 @@ PARAMETERS = (
     Declared("controllers", ["geometric"], "all that may fly: names, or file.py:Class"),
     Declared("fallback", "", "controllers that fly on when one fails, in order, joined by commas; empty for none"),
     Declared("filter", "", "scene file (YAML) of the filter that changes unsafe commands; empty for none"),
+    Declared("verify", "", "box file, or report of verify, that policies must be proved by; empty for none"),
     Declared("levels", list(_LEVELS), "command levels that the vehicle accepts"),
     Declared("lockstep", True, "compute in the state callback; otherwise a timer drives the controller"),
     Declared("driven_by", "timer", "what makes it compute outside lockstep", choices=("timer", "states")),
@@ -103,6 +104,7 @@ class ControllerNode(ManagedNode):
         names = list(dict.fromkeys([self.parameter("controller"), *self.parameter("controllers"), *fallback]))
         rate = self.parameter("control_rate")
         built = {name: build_controller(name, parameters, levels, rate) for name in names}
+        check_proved(self.parameter("verify") or None, built)
         setpoints = Setpoints(parameters.limits, self.parameter("velocity_timeout"))
         self._lockstep = self.parameter("lockstep")
         self._on_each_state = self._lockstep or self.parameter("driven_by") == "states"

@@ -49,7 +49,7 @@ def add_parser(kinds: argparse._SubParsersAction) -> None:
     )
     parser.add_argument("--widths", nargs="+", type=int, default=[32, 32], metavar="N", help="hidden layers (32 32)")
     parser.add_argument("--activation", choices=["relu", "tanh"], default="relu", help="default relu")
-    parser.add_argument("--updates", type=int, default=6000, metavar="N", help="steps of Adam (default 6000)")
+    parser.add_argument("--updates", type=int, default=6000, metavar="N", help="steps of training (default 6000)")
     parser.add_argument("--seed", type=int, default=0, help="of everything (default 0)")
     parser.set_defaults(run=run)
 

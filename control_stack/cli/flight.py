@@ -35,6 +35,7 @@ class FlyConfig:
     fence: str = "none"
     air: str = "linear"
     filter: str | None = None
+    verify: str | None = None
 
 
 @dataclass

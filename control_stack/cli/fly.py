@@ -88,6 +88,11 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         "docs/safety.md",
     )
     add(
+        "--verify",
+        metavar="FILE.json",
+        help="box file, or report of control-stack verify: a policy that is not proved to do what it says does not fly",
+    )
+    add(
         "--level",
         choices=[level.value for level in CommandLevel][:3],
         help="command level (default: the controller's best); not velocity or position, which no shipped controller "
@@ -182,7 +187,7 @@ def _fly(out: str | None, config: FlyConfig, parameters: QuadrotorParameters, fl
 
 def resolve(options: argparse.Namespace) -> tuple[FlyConfig, QuadrotorParameters]:
     """Checks everything that can be checked before anything starts. Raises ControlStackError."""
-    from controllers.loader import build_controller
+    from controllers.loader import build_controller, check_proved
     from hardware.factory import BACKENDS, make_vehicle
     from sim.air import check_air
     from sim.sensors import sensor_preset
@@ -208,9 +213,11 @@ def resolve(options: argparse.Namespace) -> tuple[FlyConfig, QuadrotorParameters
             [_in_scene(name, options.filter) for name in names] for names in (options.also, options.fallback)
         )
     controllers = tuple(dict.fromkeys([options.controller, *options.also]))
-    for name in dict.fromkeys([*controllers, *options.fallback]):
-        # What it lacks (a common level, its weights, an airframe it can fly) is said before anything starts.
-        build_controller(name, parameters, [CommandLevel(v) for v in levels])
+    accepted = [CommandLevel(v) for v in levels]
+    # What they lack (a common level, weights, an airframe they can fly) is said before anything starts.
+    built = {name: build_controller(name, parameters, accepted) for name in [*controllers, *options.fallback]}
+    if not options.no_ros and not hardware:  # in one process it is checked when that builds them
+        check_proved(options.verify, built)
     if options.also and options.no_ros:
         raise InvalidInput("--also needs ROS: with --no-ros nothing can ask for another controller in flight")
     if options.filter is not None:
@@ -259,6 +266,7 @@ def resolve(options: argparse.Namespace) -> tuple[FlyConfig, QuadrotorParameters
         fallback=tuple(_absolute(name) for name in options.fallback),
         fence=options.fence,
         filter=None if options.filter is None else str(Path(options.filter).resolve()),
+        verify=None if options.verify is None else str(Path(options.verify).resolve()),
     )
     plan(config, parameters, None)
     return config, parameters

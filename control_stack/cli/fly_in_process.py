@@ -35,12 +35,13 @@ class InProcess:
 
     def __init__(self, config: FlyConfig, parameters: QuadrotorParameters):
         """Raises a ControlStackError for what cannot be built, before a run folder is made for it."""
-        from controllers.loader import build_controller
+        from controllers.loader import build_controller, check_proved
 
         self._config = config
         levels, rate = [CommandLevel(v) for v in config.levels], config.control_rate
         names = (*config.controllers, *config.fallback)
         built = {name: build_controller(name, parameters, levels, rate) for name in names}
+        check_proved(config.verify, built)
         deadline = 1.0 / rate if config.real_time_factor else math.inf  # in lockstep time waits
         setpoints = Setpoints(parameters.limits)
         guard = build_filter(config.filter, parameters, rate)

@@ -73,6 +73,7 @@ def controller_parameters(config: FlyConfig) -> dict[str, Any]:
         "driven_by": "timer" if config.uri is None else "states",
         "fallback": ",".join(config.fallback),
         "filter": config.filter or "",
+        "verify": config.verify or "",
         "real_time_factor": float(config.real_time_factor or 1.0),
         "control_rate": config.control_rate,
     }

@@ -2,7 +2,7 @@
 
 A policy: the range of its raw action, not limited to [-1, 1], and its gains. A model: the range of its next state, its
 slopes and local constant; with a set in the file, whether one step of the closed loop ever leaves it. Exits with 0 if
-all that was asked is proved, 1 if a set is refuted or left open, 2 if the input cannot be used.
+all that was asked is proved, 1 if a set is refuted or a claim left open, 2 if the input cannot be used.
 """
 
 from __future__ import annotations
@@ -99,6 +99,8 @@ def _print(report: dict[str, Any]) -> None:
         print(table(rows, ("output", "proved from", "to", "seen from", "to", "largest gain")))
     if "never_limited" in report:
         print(f"raw action within [-1, 1], so never limited: {'yes' if all(report['never_limited']) else 'not proved'}")
+    for name, claim in report.get("within", {}).items():
+        print(f"{name} within {claim['lower']:g} .. {claim['upper']:g}: {'yes' if claim['proved'] else 'not proved'}")
     if "local_gamma" in report:
         print(f"gamma of g: {report['certificate']['gamma']:.4g} anywhere, {report['local_gamma']:.4g} in the box")
     if "invariant" in report:

@@ -42,6 +42,7 @@ class Soap(torch.optim.Optimizer):
                     self._update(parameter, parameter.grad, self.state[parameter], group["lr"])
 
     def _update(self, parameter: Tensor, gradient: Tensor, state: dict[str, Tensor], rate: float) -> None:
+        gradient = gradient.contiguous()  # so that what is stored and read back goes on bit for bit
         matrix = parameter.dim() >= 2 and min(parameter.shape[-2:]) > 1
         if not state:
             state |= {"step": torch.tensor(0), "first": torch.zeros_like(gradient)}
@@ -67,7 +68,7 @@ class Soap(torch.optim.Optimizer):
             if count % self._every == 0:
                 for side in ("left", "right"):
                     # One step of orthogonal iteration: the bases turn slowly, so it keeps up.
-                    state[f"{side}_basis"] = torch.linalg.qr(state[side] @ state[f"{side}_basis"])[0]
+                    state[f"{side}_basis"] = torch.linalg.qr(state[side] @ state[f"{side}_basis"])[0].contiguous()
         parameter.sub_(rate * change)
 
 

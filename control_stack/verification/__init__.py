@@ -3,6 +3,7 @@
 from control_stack.verification.box_file import read_box_file
 from control_stack.verification.invariance import Claim, Verdict, invariance
 from control_stack.verification.ranges import Ranges, ranges
+from control_stack.verification.start import require_proof
 from control_stack.verification.verify import verify_model, verify_policy
 
 __all__ = [
@@ -12,6 +13,7 @@ __all__ = [
     "invariance",
     "ranges",
     "read_box_file",
+    "require_proof",
     "verify_model",
     "verify_policy",
 ]

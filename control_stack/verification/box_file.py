@@ -4,7 +4,8 @@
      "invariant": {"shape": "ellipsoid", "matrix": [[...]], "center": [...], "feedback": [[...]], "input": [0],
                    "disturbance": [...]}}
 
-A box may instead be two lists, {"lower": [...], "upper": [...]}, in the order of the channels.
+A box may instead be two lists, {"lower": [...], "upper": [...]}, in the order of the channels. With
+{"within": {"next cart.x [m]": [-0.2, 0.2], ...}} it is a claim that these outputs stay inside on the box.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from control_stack.bounds import Box
 from control_stack.errors import InvalidInput
 from control_stack.types import Array
 
-_KEYS = ("box", "lower", "upper", "invariant")
+_KEYS = ("box", "lower", "upper", "within", "invariant")
 
 
 def read_box_file(path: str | Path) -> dict[str, Any]:

@@ -15,10 +15,10 @@ import numpy as np
 from control_stack.bounds import Box, Network, gru_policy
 from control_stack.errors import InvalidInput
 from control_stack.foundation.observation import OBSERVATION, OBSERVATION_SIZE
-from control_stack.foundation.weights import MOTOR_ORDER
+from control_stack.foundation.weights import MOTOR_ORDER, PolicyWeights
 from control_stack.foundation.weights import load as load_policy
 from control_stack.learning.lipschitz.dynamics import LipschitzDynamics
-from control_stack.verification.box_file import box_of, matrix, vector
+from control_stack.verification.box_file import box_of, matrix, pair, vector
 from control_stack.verification.invariance import Claim, Verdict, invariance
 from control_stack.verification.ranges import Ranges, ranges
 
@@ -32,11 +32,13 @@ def observation_names(hidden: int) -> tuple[str, ...]:
     return (*observed, *(f"hidden.{k} [1]" for k in range(hidden)))
 
 
-def verify_policy(path: str | Path | None, asked: Mapping[str, Any], boxes: int = BOXES) -> dict[str, Any]:
+def verify_policy(
+    path: str | Path | PolicyWeights | None, asked: Mapping[str, Any], boxes: int = BOXES
+) -> dict[str, Any]:  # fmt: skip
     """Range of the raw action (before it is limited to [-1, 1]) and gains of the recurrent policy.
 
     Args:
-        path: Weights, or None for those that are shipped.
+        path: Weights, or where they lie; None for those that are shipped.
         asked: A box of 22 observations (``box_file``). The hidden state is any in [-1, 1], or as far out
             as the policy starts, unless channels name it: h' = (1 - z) n + z h with |n| < 1, 0 < z < 1 stays there.
         boxes: Parts that the box may be cut into.
@@ -46,52 +48,80 @@ def verify_policy(path: str | Path | None, asked: Mapping[str, Any], boxes: int 
     """
     if "invariant" in asked:
         raise InvalidInput("a policy alone has no invariant set: verify the model of its closed loop")
-    weights = load_policy(path)
+    weights = path if isinstance(path, PolicyWeights) else load_policy(path)
     names = observation_names(weights.hidden_size)
     first = [float(h) for h in weights["gru.initial_hidden"]]
     hidden = {name: (min(-1.0, h), max(1.0, h)) for name, h in zip(names[OBSERVATION_SIZE:], first, strict=True)}
     box = box_of(asked, names, hidden)
     found = ranges(_actions(gru_policy(weights.tensors)), box, boxes)
     outputs = [f"raw action of rotor {motor} [1]" for motor in MOTOR_ORDER]
-    report = _report("policy", str(path) if path else "shipped", weights.card, box, names, found, outputs)
+    report = _report("policy", _place(path), weights.card, box, names, found, outputs)
     within = (found.lower >= -1.0) & (found.upper <= 1.0)
     report["never_limited"] = within.tolist()
     report["gain_to_observation"] = _norm(found.gain[:, :OBSERVATION_SIZE])
-    report["proved"] = True
+    report |= _within(asked, report["outputs"])
+    report["proved"] = all(claim["proved"] for claim in report["within"].values())
     return report
 
 
-def verify_model(path: str | Path, asked: Mapping[str, Any], boxes: int = BOXES) -> dict[str, Any]:
+def verify_model(path: str | Path | LipschitzDynamics, asked: Mapping[str, Any], boxes: int = BOXES) -> dict[str, Any]:
     """Range of the next state, slopes, the local constant of the residual, and invariance where a set is given.
 
     Args:
-        path: Of ``LipschitzDynamics``; its proof is checked again.
+        path: The model, or where it lies; its proof is checked again.
         asked: A box over states, inputs and parameters (parameters default to the model's), or a set, or both.
         boxes: Parts that the box may be cut into.
 
     Raises:
         InvalidInput: The box or set does not fit, or the model cannot be used.
     """
-    model = LipschitzDynamics.load(path)
+    model = path if isinstance(path, LipschitzDynamics) else LipschitzDynamics.load(path)
     spec = model.spec
     names = (*spec.state, *spec.inputs, *spec.parameters)
     defaults = {name: (float(v), float(v)) for name, v in zip(spec.parameters, spec.defaults, strict=True)}
-    box = box_of(asked, names, defaults) if set(asked) - {"invariant"} else None
+    box = box_of(asked, names, defaults) if set(asked) - {"invariant", "within"} else None
+    if box is None and "within" in asked:
+        raise InvalidInput("'within' is a claim about a box: give 'box', or 'lower' and 'upper'")
     if box is None and "invariant" not in asked:
         raise InvalidInput("nothing to verify: give 'box', or 'lower' and 'upper', or 'invariant'")
-    report: dict[str, Any] = {"kind": "model", "file": str(path), "sha256": model.card["sha256"], "proved": True}
+    report: dict[str, Any] = {"kind": "model", "file": _place(path), "sha256": model.card["sha256"], "proved": True}
     report["certificate"] = dict(model.card["certificate"])
     if box is not None:
         found = ranges(model.to_network(), box, boxes)
         outputs = [f"next {name}" for name in spec.state]
-        report |= _report("model", str(path), model.card, box, names, found, outputs)
+        report |= _report("model", _place(path), model.card, box, names, found, outputs)
+        report |= _within(asked, report["outputs"])
+        report["proved"] = all(claim["proved"] for claim in report["within"].values())
         report["local_gamma"] = model.network.local_gamma(box, boxes)
     if "invariant" in asked:
         claim = _claim(model, asked["invariant"], box)
         verdict = invariance(model, claim, 4 * boxes)
         report["invariant"] = _verdict(verdict, claim)
-        report["proved"] = verdict.status == "proved"
+        report["proved"] = report["proved"] and verdict.status == "proved"
     return report
+
+
+def _place(path: str | Path | PolicyWeights | LipschitzDynamics | None) -> str:
+    """What the report calls it."""
+    if path is None:
+        return "shipped"
+    return str(path) if isinstance(path, str | Path) else "in memory"
+
+
+def _within(asked: Mapping[str, Any], outputs: list[dict[str, Any]]) -> dict[str, Any]:
+    """Of each output that was asked about the sides, and whether its range is proved to lie between them."""
+    given = asked.get("within", {})
+    if not isinstance(given, dict):
+        raise InvalidInput("'within' is an object of outputs, each with [low, high]")
+    ranges_of = {output["name"]: output for output in outputs}
+    claims = {}
+    for name, sides in given.items():
+        if name not in ranges_of:
+            raise InvalidInput(f"'within' names '{name}'; the outputs are {', '.join(ranges_of)}")
+        low, high = pair(sides, name)
+        found = ranges_of[name]
+        claims[name] = {"lower": low, "upper": high, "proved": low <= found["lower"] and found["upper"] <= high}
+    return {"within": claims}
 
 
 def _actions(network: Network) -> Network:

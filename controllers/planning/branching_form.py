@@ -89,9 +89,8 @@ class _Builder:
     """Composes rows; knows the largest |u| and |h| so far."""
 
     def __init__(self, problem: Problem, count: int):
-        spec, T = problem.spec, problem.horizon
         self.nu, self.m = problem.nu, count
-        self.lower, self.upper = np.tile(spec.input_lower, T), np.tile(spec.input_upper, T)
+        self.lower, self.upper = (side.ravel() for side in problem.limits)
         self.u_size = np.maximum(np.abs(self.lower), np.abs(self.upper))
         self.h_size = np.zeros(count)
 
@@ -202,7 +201,8 @@ def _limits(problem: Problem, b: _Builder, states: list[Rows]) -> tuple[Rows, Ar
     rows, faces, group = b.constant(np.zeros(0)), [np.zeros(0, dtype=int)], 0
     for t, x in enumerate(states):
         for c in problem.constraints:
-            for sign, side in ((1.0, c.upper), (-1.0, -c.lower)):
+            lower, upper = (side[t] for side in c.sides(problem.horizon))
+            for sign, side in ((1.0, upper), (-1.0, -lower)):
                 kept = np.flatnonzero(np.isfinite(side))
                 terms = [(sign * c.state[kept], x)]
                 if c.inputs is not None:
@@ -210,9 +210,9 @@ def _limits(problem: Problem, b: _Builder, states: list[Rows]) -> tuple[Rows, Ar
                 rows = rows + b.combined(terms, -side[kept] - TOLERANCE)
                 faces.append(np.full(len(kept), -1))
         for o in problem.obstacles:
-            for point in o.points:
+            for point, offsets in zip(o.points, o.sides(problem.horizon)[t], strict=True):
                 place = b.combined([(point, x)], np.zeros(len(point)))
-                rows = rows + b.combined([(-o.normals, place)], o.offsets - TOLERANCE)
-                faces.append(np.full(len(o.offsets), group))
+                rows = rows + b.combined([(-o.normals, place)], offsets - TOLERANCE)
+                faces.append(np.full(len(offsets), group))
                 group += 1
     return rows, np.concatenate(faces)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Protocol, cast
 
 import numpy as np
@@ -43,7 +44,7 @@ class LinearConstraint:
     Attributes:
         name: By which it is named in errors and results.
         state: (m, nx). inputs: (m, nu); None without inputs.
-        lower, upper: (m,); -inf and inf where there is none.
+        lower, upper: (m,), or (T, m) where they change over the horizon; -inf and inf where there is none.
     """
 
     name: str
@@ -51,6 +52,11 @@ class LinearConstraint:
     lower: Array
     upper: Array
     inputs: Array | None = None
+
+    def sides(self, horizon: int) -> tuple[Array, Array]:
+        """Lower and upper of each step, (T, m)."""
+        shape = (horizon, len(self.state))
+        return np.broadcast_to(self.lower, shape), np.broadcast_to(self.upper, shape)
 
 
 @dataclass(frozen=True)
@@ -61,13 +67,18 @@ class Obstacle:
     Attributes:
         name: As of a constraint.
         points: (k, d, nx), each maps the state to a point.
-        normals: (faces, d), outward. offsets: (faces,).
+        normals: (faces, d), outward.
+        offsets: (faces,), or (T, k, faces) where they change over the horizon.
     """
 
     name: str
     points: Array
     normals: Array
     offsets: Array
+
+    def sides(self, horizon: int) -> Array:
+        """Offsets of each step, point and face, (T, k, faces)."""
+        return np.broadcast_to(self.offsets, (horizon, len(self.points), len(self.normals)))
 
 
 @dataclass(frozen=True)
@@ -82,9 +93,11 @@ class Problem:
         effort, change: (nu,) weights; None costs nothing.
         constraints, obstacles: Linear ones, and disjunctions.
         choices: Values that an input may take, by its name; others are continuous.
+        input_margins: (T, nu) by which u_t stays away from either of its limits; None: not at all.
 
     Raises:
-        InvalidInput: Shapes do not fit, limits are not finite, an input is unknown or a name is used twice.
+        InvalidInput: Shapes do not fit, limits are not finite or leave nothing between them, an input is unknown or a
+            name is used twice.
     """
 
     model: SparseReLUDynamics
@@ -96,6 +109,7 @@ class Problem:
     constraints: Sequence[LinearConstraint] = ()
     obstacles: Sequence[Obstacle] = ()
     choices: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    input_margins: Array | None = None
 
     def __post_init__(self) -> None:
         spec = self.model.spec
@@ -121,22 +135,33 @@ class Problem:
             if name not in spec.inputs:
                 raise InvalidInput(f"planning: no input '{name}', there are {', '.join(spec.inputs)}")
             j = spec.inputs.index(name)
-            inside = [spec.input_lower[j] <= value <= spec.input_upper[j] for value in values]
+            low, high = (side[:, j] for side in self.limits)
+            inside = [bool((low <= value).all() and (value <= high).all()) for value in values]
             if not inside or not all(inside):
                 raise InvalidInput(f"planning: choices of {name} must lie within its limits, and be at least one")
 
     def _check_shapes(self) -> None:
+        margins = self.input_margins
+        if margins is not None and (np.shape(margins) != (self.horizon, self.nu) or not (margins >= 0.0).all()):
+            raise InvalidInput(f"planning: input_margins are {(self.horizon, self.nu)} numbers that are not negative")
+        for t, j in np.argwhere(self.limits[0] > self.limits[1])[:1]:
+            raise InvalidInput(f"planning: its margin leaves nothing of {self.spec.inputs[j]} at step {t}")
         for c in self.constraints:
-            m = len(c.lower)
-            fits = c.state.shape == (m, self.nx) and len(c.upper) == m
+            m = len(c.state)
+            fits = c.state.shape == (m, self.nx) and self._fit(c.lower, m) and self._fit(c.upper, m)
             if not fits or (c.inputs is not None and c.inputs.shape != (m, self.nu)):
                 raise InvalidInput(f"constraint '{c.name}': shapes do not fit {self.nx} states and {self.nu} inputs")
             if not np.all(c.lower <= c.upper):
                 raise InvalidInput(f"constraint '{c.name}': lower lies above upper")
         for o in self.obstacles:
             d = o.points.shape[1] if o.points.ndim == 3 else -1
-            if o.points.shape[2:] != (self.nx,) or o.normals.shape != (len(o.offsets), d):
+            fits = o.points.shape[2:] == (self.nx,) and o.normals.ndim == 2 and o.normals.shape[1] == d
+            if not fits or not self._fit(o.offsets, len(o.normals), len(o.points)):
                 raise InvalidInput(f"obstacle '{o.name}': shapes do not fit {self.nx} states")
+
+    def _fit(self, sides: Array, m: int, *of_each: int) -> bool:
+        """Whether these are m numbers for all steps, or for each."""
+        return np.shape(sides) in ((m,), (self.horizon, *of_each, m))
 
     @property
     def spec(self) -> TaskSpec:
@@ -153,10 +178,17 @@ class Problem:
         """Inputs."""
         return len(self.model.spec.inputs)
 
+    @cached_property
+    def limits(self) -> tuple[Array, Array]:
+        """Least and most of each u_t, (T, nu)."""
+        margins = np.zeros((self.horizon, self.nu)) if self.input_margins is None else self.input_margins
+        return self.spec.input_lower + margins, self.spec.input_upper - margins
+
     def limited(self, inputs: Array) -> Array:
-        """(..., nu) within the limits, and for inputs with choices the nearest of them."""
+        """(..., T, nu) within the limits, and for inputs with choices the nearest of them; (nu,) counts as u_0."""
         spec = self.spec
-        inside = np.clip(inputs, spec.input_lower, spec.input_upper)
+        low, high = (side[0] if np.ndim(inputs) == 1 else side for side in self.limits)
+        inside = np.clip(inputs, low, high)
         for name, values in self.choices.items():
             j, allowed = spec.inputs.index(name), np.asarray(values, dtype=float)
             nearest = np.abs(inside[..., j, None] - allowed).argmin(-1)
@@ -221,10 +253,12 @@ class Problem:
         found = {}
         for c in self.constraints:
             value = after @ c.state.T + (0.0 if c.inputs is None else inputs @ c.inputs.T)
-            found[c.name] = np.maximum(c.lower - value, value - c.upper).max(-1)
+            lower, upper = c.sides(self.horizon)
+            found[c.name] = np.maximum(lower - value, value - upper).max(-1)
         for o in self.obstacles:
             points = np.einsum("kdn,...tn->...tkd", o.points, after)
-            found[o.name] = (o.offsets - points @ o.normals.T).min(-1).max(-1)  # how far from the nearest face
+            faces = o.sides(self.horizon) - points @ o.normals.T
+            found[o.name] = faces.min(-1).max(-1)  # how far from the nearest face
         return found
 
     def violation(self, states: Array, inputs: Array) -> Array:

@@ -77,7 +77,7 @@ def test_a_constant_by_construction_holds_for_any_numbers(method, activation):
 def test_every_method_fits_and_is_proved(method):
     gamma = None if method == "free" else 3.0
     samples = sine()
-    network = fit(samples, Recipe(method, gamma, (12, 12), updates=250, seed=1))
+    network = fit(samples, Recipe(method, gamma, (12, 12), updates=500, seed=1))
     slope, pairs = steepest(network, samples.arguments.min(0), samples.arguments.max(0), 300, 20_000, 20)
     assert pairs <= network.certificate.gamma and slope <= network.certificate.gamma
     if method in ("sandwich", "spectral"):
@@ -198,3 +198,28 @@ def test_bad_options_are_one_line_and_exit_code_2(data, tmp_path, capsys, option
     error = capsys.readouterr().err.strip()
     assert reason in error and "\n" not in error
     assert not (tmp_path / "fit").exists()
+
+
+def test_the_net_is_chosen_by_validation_episodes_and_not_by_the_test(monkeypatch):
+    """Looked at after each update of a restless training: the net is the best on validation, whatever comes after."""
+    from control_stack.learning.lipschitz import fitting
+
+    monkeypatch.setattr(fitting, "_LOOK", 1)
+    found = problem(pendulum(), "linear", [], 0)
+    episodes = [tuple(map(tuple, part.states[:, 0])) for part in (found.train, found.validation, found.test)]
+    assert all(not set(a) & set(b) for a, b in zip(episodes, episodes[1:] + episodes[:1], strict=True))
+    course = found.course(Recipe(method="free", widths=(8, 8), updates=40, batch=16, rate=0.1, seed=2))
+    errors = []
+    while course.done < 40:
+        course.advance(1)
+        layers = [(w.detach(), b.detach()) for w, b in course.form.layers()]
+        now = fitting.forward(layers, course._held_out[0], "relu") - course._held_out[1]
+        errors.append(float(now.square().mean().sqrt()))
+    assert course.best_error == min(errors) < errors[-1] and course.best_at == errors.index(min(errors)) + 1
+    chosen = found.scaled_error(found.model(course), found.validation)
+    assert chosen == pytest.approx(min(errors), rel=1e-6)
+    # and the training itself is untouched by the choice
+    plain = Course(found.samples, course.recipe)
+    plain.advance(40)
+    for a, b in zip(plain.form.parameters, course.form.parameters, strict=True):
+        assert torch.equal(a, b)

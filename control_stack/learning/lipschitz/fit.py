@@ -48,7 +48,8 @@ class Problem:
     Attributes:
         spec: Of the model. matrix, constant: Its affine step.
         samples: Of the training episodes.
-        train, test: Those episodes. lower, upper: (n,) range of [x, u, p] in all the data.
+        train, validation, test: Episodes: to learn from, to choose a net by, and to say how good it is.
+        lower, upper: (n,) range of [x, u, p] in all the data.
     """
 
     spec: DynamicsSpec
@@ -56,12 +57,18 @@ class Problem:
     constant: Array
     samples: Samples
     train: Dataset
+    validation: Dataset
     test: Dataset
     lower: Array
     upper: Array
 
+    def course(self, recipe: Recipe) -> Course:
+        """A training on the training episodes that chooses its net by the validation episodes."""
+        a, _, after = self._transitions(self.validation)
+        return Course(self.samples, recipe, (a, (after - a @ self.matrix.T - self.constant) / self.spec.dt))
+
     def model(self, course: Course) -> LipschitzDynamics:
-        """The dynamics with the network as it is now."""
+        """The dynamics with the network of a training."""
         return LipschitzDynamics(self.spec, self.matrix, self.constant, course.network())
 
     def scaled_error(self, model: LipschitzDynamics, data: Dataset) -> float:
@@ -105,7 +112,7 @@ def problem(data: Dataset, nominal: Nominal, parameters: Sequence[str], seed: in
     inputs = tuple(name for name in data.spec.inputs if name not in parameters)
     if not inputs:
         raise InvalidInput("all inputs of the data would be parameters: nothing is left to command")
-    train, _, test = data.split(_SHARES, seed)
+    train, validation, test = data.split(_SHARES, seed)
     found = tuple(dict.fromkeys(parameters))
     spec = DynamicsSpec(data.spec.state, inputs, found, np.zeros(len(found)), data.spec.dt)
     a, x, after = transitions(train, spec)
@@ -120,7 +127,7 @@ def problem(data: Dataset, nominal: Nominal, parameters: Sequence[str], seed: in
     rate = ((after - x) / spec.dt).std(0)
     samples = Samples(a, left, a.std(0), np.maximum(left.std(0), _LEAST * rate))
     everything = transitions(data, spec)[0]
-    return Problem(spec, matrix, constant, samples, train, test, everything.min(0), everything.max(0))
+    return Problem(spec, matrix, constant, samples, train, validation, test, everything.min(0), everything.max(0))
 
 
 class Fit:
@@ -141,7 +148,7 @@ class Fit:
     ):  # fmt: skip
         self.folder, self.recipe, self.command, self._report = folder, recipe, command, report
         self.problem = problem(data, nominal, parameters, recipe.seed)
-        self.course = Course(self.problem.samples, recipe)
+        self.course = self.problem.course(recipe)
         self._told = {"kind": "lipschitz", **plain(recipe), "nominal": nominal, "parameters": list(parameters)}
         self._told["data_sha256"] = digest(data)
         self._name = str(data.card.get("task", "data"))
@@ -193,7 +200,8 @@ class Fit:
             "largest_slope_of_pairs": pairs,
             "range_lower": p.lower,
             "range_upper": p.upper,
-            "scaled_error": {"train": p.scaled_error(model, p.train), "test": p.scaled_error(model, p.test)},
+            "scaled_error": {name: p.scaled_error(model, getattr(p, name)) for name in ("train", "validation", "test")},
+            "chosen_after": self.course.best_at,
             "test_rmse_1_step": p.one_step(model, p.test),
             "trained_numbers": self.course.form.count,
         }

@@ -1,4 +1,4 @@
-"""How the weights of a net with a wanted constant are written, so that Adam may move what it likes (torch).
+"""How the weights of a net with a wanted constant are written, so that training may move what it likes (torch).
 
 Every form gives the weights and biases of one multilayer perceptron; training, export and proof are then the same.
 
@@ -24,7 +24,7 @@ from control_stack.types import Array
 
 METHODS = ("sandwich", "spectral", "penalty", "free")
 _PRICE = 1e-3  # of log gamma where it is learned: it stops where e times as much would gain less of the variance
-_FIRST = 1.5  # gamma at first
+_FIRST, _FIRST_SHARE = 1.5, 0.4  # gamma at first: learned, and given
 _PENALTY = 10.0
 
 
@@ -69,10 +69,8 @@ class Form:
             self.parameters.append(spread * torch.randn(q, dtype=torch.float64, generator=generator))
         self.scaled = method in ("sandwich", "spectral")
         if self.scaled:
-            first = math.log(_FIRST)  # from a large gamma on, Adam finds nothing
-            if gamma is not None:
-                gap = max(math.log(gamma) - first, 0.01)
-                first = math.log(math.expm1(gap)) if gap < 30.0 else gap
+            # constant() of this is _FIRST, or _FIRST_SHARE of what is given
+            first = math.log(_FIRST) if gamma is None else math.log(1.0 / _FIRST_SHARE - 1.0)
             self.parameters.append(torch.full((1,), first, dtype=torch.float64))
         for tensor in self.parameters:
             tensor.requires_grad_(True)

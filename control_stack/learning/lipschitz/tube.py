@@ -36,6 +36,9 @@ class Tube:
         shape: (nx, nx), T of the norm |e|_P = |T e|_2. feedback: (nu, nx), K.
         rho: Contraction of the nominal error a step. residual: dt c gamma_res.
         noise: Bound on the unknown part of a step, in the norm P.
+
+    Raises:
+        InvalidInput: rho + dt c gamma_res >= 1: errors would grow without bound. The message gives the number.
     """
 
     shape: Array
@@ -43,6 +46,11 @@ class Tube:
     rho: float
     residual: float
     noise: float
+
+    def __post_init__(self) -> None:
+        if not self.growth < 1.0:
+            told = f"{self.growth:.4g} >= 1 ({self.rho:.4g} + {self.residual:.4g})"
+            raise InvalidInput(f"tube: rho + dt c gamma_res = {told}: errors would grow")
 
     @property
     def growth(self) -> float:
@@ -97,12 +105,7 @@ def tube(
     c = model.certificate
     moved = np.vstack([np.eye(nx), feedback]) @ inverse / c.input_scale[: nx + nu, None]
     factor = float(np.linalg.norm(shape * c.output_scale, 2) * np.linalg.norm(moved, 2)) * _ROUNDING
-    residual = model.spec.dt * factor * gamma
-    if not rho + residual < 1.0:
-        raise InvalidInput(
-            f"tube: rho + dt c gamma_res = {rho + residual:.4g} >= 1 ({rho:.4g} + {residual:.4g}): errors would grow"
-        )
-    return Tube(shape, feedback, rho, residual, noise)
+    return Tube(shape, feedback, rho, model.spec.dt * factor * gamma, noise)
 
 
 def contracting_shape(model: LipschitzDynamics, feedback: Array, rate: float | None = None) -> Array:

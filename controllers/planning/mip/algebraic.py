@@ -36,13 +36,13 @@ def pyomo_model(problem: Problem, x0: Array, goal: Goal, before: Array | None = 
     spec, horizon = problem.spec, problem.horizon
     x0, goal = spec.check_state(x0), spec.check_goal(goal)
     template = step_template(problem.model.collapsed().to_network(), problem.nx)
-    boxes = boxes_from(template, x0, *(np.tile(side, (horizon, 1)) for side in (spec.input_lower, spec.input_upper)))
+    boxes = boxes_from(template, x0, *problem.limits)
     m = pyo.ConcreteModel(name=f"{spec.task}, {horizon} steps")
     m.T, m.S = pyo.RangeSet(0, horizon - 1), pyo.RangeSet(1, horizon)
     m.I, m.J, m.K = (pyo.RangeSet(0, n - 1) for n in (problem.nx, problem.nu, template.relus))
     m.Y = pyo.RangeSet(0, len(spec.weights) - 1)
     m.x = pyo.Var(pyo.RangeSet(0, horizon), m.I, bounds=_between(boxes.state_lower, boxes.state_upper))
-    m.u = pyo.Var(m.T, m.J, bounds=lambda _, t, j: (spec.input_lower[j], spec.input_upper[j]))
+    m.u = pyo.Var(m.T, m.J, bounds=_between(*problem.limits))
     for i in m.I:
         m.x[0, i].fix(x0[i])
     _dynamics(pyo, m, template, boxes.argument_lower, boxes.argument_upper)
@@ -87,12 +87,13 @@ def _dynamics(pyo: Any, m: Any, template: StepTemplate, low: Array, high: Array)
 def _constraints(pyo: Any, m: Any, problem: Problem, low: Array, high: Array) -> None:
     m.limits = pyo.ConstraintList()
     for c in problem.constraints:
+        lower, upper = c.sides(problem.horizon)
         for t in m.T:
-            for k in range(len(c.lower)):
+            for k in range(len(c.state)):
                 value = _linear(c.state[k], m.x[t + 1, :])
                 if c.inputs is not None:
                     value = value + _linear(c.inputs[k], m.u[t, :])
-                for side, sign in ((c.lower[k], 1.0), (c.upper[k], -1.0)):
+                for side, sign in ((lower[t, k], 1.0), (upper[t, k], -1.0)):
                     if np.isfinite(side):
                         m.limits.add(sign * value >= sign * side)
     m.chosen, m.outside = pyo.VarList(domain=pyo.Binary), pyo.VarList(domain=pyo.Binary)
@@ -104,9 +105,9 @@ def _constraints(pyo: Any, m: Any, problem: Problem, low: Array, high: Array) ->
             m.limits.add(sum(chosen) == 1)
     for o in problem.obstacles:
         for t in m.T:
-            for point in o.points:
+            for point, offsets in zip(o.points, o.sides(problem.horizon)[t], strict=True):
                 faces = []
-                for normal, offset in zip(o.normals @ point, o.offsets, strict=True):
+                for normal, offset in zip(o.normals @ point, offsets, strict=True):
                     least = np.minimum(normal * low[t], normal * high[t]).sum()
                     faces.append(m.outside.add())
                     m.limits.add(_linear(normal, m.x[t + 1, :]) >= offset - (1 - faces[-1]) * max(offset - least, 0.0))

@@ -87,7 +87,7 @@ class Encoding:
             state_low, state_high = boxes.state_lower[1:], boxes.state_upper[1:]
             least = state_low @ positive.T + state_high @ negative.T  # (T, points faces)
             most = state_high @ positive.T + state_low @ negative.T
-            offsets = np.tile(obstacle.offsets, len(obstacle.points))
+            offsets = obstacle.sides(p.horizon).reshape(p.horizon, -1)
             slack = np.maximum(offsets - least, 0.0)
             values[at], row_low[row] = -slack, offsets - slack
             low[binary], high[binary] = least >= offsets, most >= offsets
@@ -125,8 +125,8 @@ class Encoding:
             chosen = np.abs(inputs[:, spec.inputs.index(name), None] - options).argmin(1)
             v[columns[np.arange(p.horizon), chosen]] = 1.0
         for obstacle, (binary, _, _, normal) in zip(p.obstacles, self._faces, strict=True):
-            beyond = states[1:] @ normal.T - np.tile(obstacle.offsets, len(obstacle.points))
-            faces = beyond.reshape(p.horizon, len(obstacle.points), -1)
+            offsets = obstacle.sides(p.horizon)
+            faces = (states[1:] @ normal.T).reshape(offsets.shape) - offsets
             v[binary.reshape(faces.shape)] = (faces >= 0.0) | (faces >= faces.max(-1, keepdims=True))
         return v
 
@@ -181,7 +181,8 @@ class Encoding:
 
     def _constraints(self) -> None:
         for c in self.problem.constraints:
-            rows = self._rows.add((self.problem.horizon, len(c.lower)), c.lower, c.upper)
+            horizon = self.problem.horizon
+            rows = self._rows.add((horizon, len(c.state)), *c.sides(horizon))
             self._rows.matrix(rows, self._x[1:], c.state)
             if c.inputs is not None:
                 self._rows.matrix(rows, self._u, c.inputs)
@@ -203,18 +204,18 @@ class Encoding:
         self._rows.matrix(row, self._x[1:], normal)
         slot = self._rows.put(row, binary, 1.0)
         one = self._rows.add((horizon, len(o.points)), 1.0, np.inf)
-        each = np.repeat(np.arange(len(o.points)), len(o.offsets))
+        each = np.repeat(np.arange(len(o.points)), len(o.normals))
         self._rows.put(one[:, each], binary, 1.0)
         return binary, row, slot, normal
 
     def _finish(self) -> None:
-        p, spec, n = self.problem, self.problem.spec, self._count
+        p, n = self.problem, self._count
         self._row_lower, self._row_upper = self._rows.sides()
         self._starts, self._indices, self._values, place = self._rows.compressed()
         self._at_low, self._at_high = place[self._low_slot], place[self._high_slot]
         self._faces = [(binary, row, place[slot], normal) for binary, row, slot, normal in self._faces]
         self._lower, self._upper = np.zeros(n), np.full(n, np.inf)
-        self._lower[self._u], self._upper[self._u] = spec.input_lower, spec.input_upper
+        self._lower[self._u], self._upper[self._u] = p.limits
         integer = np.concatenate(self._integer)
         self._upper[integer] = 1.0
         self._is_integer = integer.astype(np.int32)

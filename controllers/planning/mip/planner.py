@@ -56,8 +56,6 @@ class MipPlanner:
         self.problem, self.max_nodes, self.relative_gap = problem, max_nodes, relative_gap
         self._template = step_template(problem.model.collapsed().to_network(), problem.nx)
         self.encoding = Encoding(problem, self._template)
-        limits = problem.spec.input_lower, problem.spec.input_upper
-        self._limits = [np.tile(side, (problem.horizon, 1)) for side in limits]
         self._samples, self._seed = samples, seed
         self._sampler = MPPI(problem, MPPISettings(rollouts=samples), seed) if samples else None
         self._rollout = BatchedRollout(problem.model)
@@ -95,7 +93,7 @@ class MipPlanner:
 
     def program(self, x0: Array, goal: Goal, before: Array | None = None) -> Milp:
         """What is solved for one state."""
-        boxes = boxes_from(self._template, x0, *self._limits)
+        boxes = boxes_from(self._template, x0, *self.problem.limits)
         return self.encoding.fill(x0, goal, before, boxes)
 
     def plan(
