@@ -33,7 +33,20 @@ class _Parser(argparse.ArgumentParser):
 def build_parser() -> argparse.ArgumentParser:
     """The whole command line."""
     with noted() as check:  # the commands bring numpy, scipy and matplotlib
-        from control_stack.cli import airframes, arm, bench, collect, doctor, export, fit, fly, push, serve, train, verify
+        from control_stack.cli import (
+            airframes,
+            arm,
+            bench,
+            collect,
+            doctor,
+            export,
+            fit,
+            fly,
+            push,
+            serve,
+            train,
+            verify,
+        )
     check()
     parser = _Parser(
         prog="control-stack",

@@ -31,7 +31,7 @@ def assert_refused(done, *fragments: str) -> None:
         (["--vehicle", "missing.yaml"], ["vehicle file missing.yaml does not exist"]),
         (["--vehicle", "/"], ["vehicle file / is a folder"]),
         (["--out", ""], ["the run folder needs a name"]),
-        (["--controller", "pid"], ["unknown controller 'pid'", "geometric, gp_cem, lqr, nmpc, path/to/file.py:ClassName"]),
+        (["--controller", "pid"], ["unknown controller 'pid'", "gp_cem, lqr, nmpc, path/to/file.py:ClassName"]),
         (["--controller", "missing.py:Mine"], ["missing.py does not exist"]),
         (["--also", "lqr", "pid"], ["unknown controller 'pid'"]),
         (["--controller", "lqr", "--level", "ctbr"], ["'lqr'", "rotors", "ctbr", "no common command level"]),
