@@ -191,7 +191,8 @@ class ControllerSpec:
         name: As the user calls it.
         levels: Command levels it can emit, best first.
         rate_hz: Rate at which it is to be called.
-        needs: Fields of the state that it cannot do without, beyond pose and twist ("rotor_speed").
+        needs: Fields of the state that it reads beyond pose and twist: "rotor_speed", or nothing. They are brought
+            to it where the vehicle measures them, and None elsewhere.
         warm_up: Calls in shadow before it may take over in flight.
     """
 

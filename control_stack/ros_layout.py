@@ -39,13 +39,14 @@ COMMAND_TOPIC = "actuators/command"
 NO_COMMAND = ""  # frame_id of an answer that holds no command: in lockstep time goes on, and nothing is flown
 EVENT_PREFIX = "event/"  # a DiagnosticStatus of this name tells an event; others on /diagnostics are periodic
 
+ROTORS = tuple(f"rotor_{i}" for i in range(4))  # in the order of the vehicle file
 Slot = tuple[str, str]  # name, field
 _XYZ = ("x", "y", "z")
 _RATES = tuple((f"rate_{axis}", "velocity") for axis in _XYZ)
 
 # In the order of ``laws.cascade.command_columns``.
 SLOTS: dict[CommandLevel, tuple[Slot, ...]] = {
-    CommandLevel.ROTORS: tuple((f"rotor_{i}", "velocity") for i in range(4)),
+    CommandLevel.ROTORS: tuple((rotor, "velocity") for rotor in ROTORS),
     CommandLevel.CTBR: (*_RATES, ("thrust", "effort")),
     CommandLevel.ATTITUDE: (*((f"quat_{c}", "position") for c in "xyzw"), ("thrust", "effort"), *_RATES),
     CommandLevel.VELOCITY: (*((a, "velocity") for a in _XYZ), ("yaw", "position"), ("yaw", "velocity")),

@@ -26,16 +26,19 @@ _JUMP = 0.5
 class FoundationController(BaseController):
     """Errors in the setpoint's yaw frame in, rotor speeds (a + 1) / 2 * maximum out; see ``observation``.
 
-    For one vehicle. Its memory moves on at 100 Hz and starts afresh on ``reset``, while its commands are not
-    in force, when time goes back, and when the position jumps as an estimator's reset makes it jump. A state
-    or reference that is not finite gets the last valid command once; at the second one the call raises
-    InputRejected ("nan"), which ends this controller: the supervisor holds and lands.
+    For one vehicle. Its memory moves on at 100 Hz and starts afresh on ``reset``, when time goes back, and when
+    the position jumps as an estimator's reset makes it jump. While others take off, it learns what it sits on: the
+    rotor speeds that the vehicle measures are its previous action, and to stay where it is is what it is asked for.
+    Where they are not measured, its memory starts afresh when its commands come into force. A state or reference
+    that is not finite gets the last valid command once; at the second one the call raises InputRejected ("nan"),
+    which ends this controller: the supervisor holds and lands.
     """
 
     name: ClassVar[str] = "foundation"
     levels: ClassVar[tuple[CommandLevel, ...]] = (CommandLevel.ROTORS,)
     level_note: ClassVar[str] = "fly it in the firmware: 'control-stack export foundation' writes it in that format"
-    # In shadow it would learn from motion that it does not cause, so it takes over at once.
+    needs: ClassVar[tuple[str, ...]] = ("rotor_speed",)
+    # In another controller's flight it would learn from motion that it does not cause, so it takes over at once.
     warm_up: ClassVar[int] = 1
     weights: ClassVar[PolicyWeights | None] = None  # None: the shipped ones
 
@@ -49,7 +52,7 @@ class FoundationController(BaseController):
         airframe = parameters.airframe
         self._ranges = tuple(zip(self._motors, airframe.rotor_speed_min, airframe.rotor_speed_max, strict=True))
         self._last: tuple[float, ...] | None = None
-        self._idle = False
+        self._blind = False  # the last call was idle, and nothing told what flew the vehicle
 
     @classmethod
     def flying(cls, weights: str | Path | PolicyWeights) -> type[FoundationController]:
@@ -66,7 +69,7 @@ class FoundationController(BaseController):
     def reset(self) -> None:
         """Forgets the flight."""
         self._policy.reset()
-        self._last, self._idle = None, False
+        self._last, self._blind = None, False
 
     def __call__(self, t: float, state: QuadrotorState, reference: Reference) -> Command:
         """Rotor speeds for one vehicle."""
@@ -79,12 +82,26 @@ class FoundationController(BaseController):
         else:
             # Until its commands are in force the reference is the state itself (flight/setpoints.py).
             idle = reference.position_w is state.position_w
-            if idle or self._idle or self._jumped(t, x):
+            others = self._sent_by_others(state) if idle else None
+            if self._jumped(t, x) or ((idle or self._blind) and others is None):
                 self._policy.reset()
-            self._last, self._idle = (t, *x[:6]), idle
+            self._last, self._blind = (t, *x[:6]), idle and others is None
+            if idle:
+                velocity = (0.0, 0.0, 0.0)
             action = self._policy(t, features(x, position, velocity, acceleration, jerk, yaw, self._wrapper))
+            if others is not None:
+                self._policy.flown_by_others(others)
         speeds = [min(max(0.5 * (action[m] + 1.0) * high, low), high) for m, low, high in self._ranges]
         return RotorCommand(np.array(speeds), state.stamp)
+
+    def _sent_by_others(self, state: QuadrotorState) -> list[float] | None:
+        """The policy's action that would turn the rotors as they turn, 4 floats; None where nobody measures them."""
+        if state.rotor_speed is None or not np.isfinite(state.rotor_speed).all():
+            return None
+        action = [0.0] * 4
+        for (m, _, high), speed in zip(self._ranges, state.rotor_speed.tolist(), strict=True):
+            action[m] = 2.0 * speed / high - 1.0
+        return action
 
     def _jumped(self, t: float, x: tuple[float, ...]) -> bool:
         """Whether the position is where neither the last velocity nor this one can have led."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -26,10 +27,10 @@ from control_stack.quadrotor.parameters import load_vehicle
 from control_stack.ros import messages, qos
 from control_stack.ros.lifecycle import ManagedNode, run
 from control_stack.ros.parameters import Declared
-from control_stack.ros_layout import COMMAND_TOPIC
+from control_stack.ros_layout import COMMAND_TOPIC, ROTORS
 from control_stack.safety.barrier.filter import build_filter
 from control_stack.safety.events import Phase
-from control_stack.types import CommandLevel, QuadrotorState
+from control_stack.types import Array, CommandLevel, QuadrotorState
 from controllers.loader import build_controller, check_proved
 
 _LEVELS = tuple(level.value for level in CommandLevel if level is not CommandLevel.JOINTS)
@@ -48,6 +49,7 @@ PARAMETERS = (
     Declared("velocity_timeout", 0.3, "s after the last cmd_vel until it stops", limits=(0.05, 5.0)),
 )
 _DIAGNOSTICS_PERIOD = 0.2  # s
+_FRESH = 0.05  # s between a state and the rotor speeds that belong to it, at most
 
 
 class ControllerNode(ManagedNode):
@@ -57,6 +59,7 @@ class ControllerNode(ManagedNode):
         super().__init__("controller", PARAMETERS)
         self._flying = False
         self._state: QuadrotorState | None = None
+        self._rotors: tuple[float, Array] | None = None  # when, and how fast they turned
         self._entities: list[Any] = []
         self._diagnosed = -1.0
         self._rejections = Rejections()
@@ -71,9 +74,12 @@ class ControllerNode(ManagedNode):
         self._references = self.create_publisher(MultiDOFJointTrajectory, "reference", qos.EVENTS)
         self._plan = self.create_publisher(Path, "plan", qos.LATCHED)
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", qos.EVENTS)
-        self._entities = [
-            # The phase is read before the state: see VehicleNode.publish_state.
-            self.create_subscription(String, "phase", self._on_phase, qos.LATCHED),
+        # What is published before the state is read before it: see VehicleNode.publish_state.
+        self._entities = [self.create_subscription(String, "phase", self._on_phase, qos.LATCHED)]
+        if any("rotor_speed" in controller.spec.needs for controller in self._side.controllers.values()):
+            profile = qos.subscribe(self._lockstep)
+            self._entities.append(self.create_subscription(JointState, "joint_states", self._on_rotors, profile))
+        self._entities += [
             self.create_subscription(PoseStamped, "command_pose", self._on_pose, qos.PUBLISH),
             self.create_subscription(MultiDOFJointTrajectory, "command_trajectory", self._on_trajectory, qos.PUBLISH),
             self.create_subscription(TwistStamped, "cmd_vel", self._on_velocity, qos.SENSOR),
@@ -128,12 +134,23 @@ class ControllerNode(ManagedNode):
         if message.data == Phase.DISARMED.value:
             self._side.landed()
 
+    def _on_rotors(self, message: JointState) -> None:
+        try:
+            speeds = messages.values_of(message, "velocity", ROTORS)
+        except InputRejected as error:
+            self._rejections.add("joint_states", error)
+            return
+        self._rotors = messages.to_seconds(message.header.stamp), speeds
+
     def _on_state(self, message: Odometry) -> None:
         try:
-            self._state = messages.state_from_odometry(message)
+            state = messages.state_from_odometry(message)
         except InputRejected as error:
             self._rejections.add("odom", error)
             return
+        if self._rotors is not None and abs(state.stamp - self._rotors[0]) < _FRESH:
+            state = replace(state, rotor_speed=self._rotors[1])
+        self._state = state
         if self._on_each_state:
             self._compute(self._state)
 

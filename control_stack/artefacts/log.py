@@ -29,7 +29,7 @@ import numpy as np
 
 from control_stack.algebra import quat_from_yaw, rotate_inverse
 from control_stack.errors import ControlStackError, InvalidInput, MissingDependency
-from control_stack.ros_layout import EVENT_PREFIX, joint_fields
+from control_stack.ros_layout import EVENT_PREFIX, ROTORS, joint_fields
 from control_stack.types import Array, Command, QuadrotorState, Reference
 
 WORLD_FRAME, BODY_FRAME = "odom", "base_link"
@@ -146,9 +146,8 @@ class FlightLog:
         self.joints(topic, t, *joint_fields(command), frame=command.level.value, stamp=command.stamp)
 
     def rotor_speeds(self, topic: str, t: float, rotor_speed: Array) -> None:
-        """Measured rotor speeds (n,), rad/s."""
-        names = [f"rotor_{i}" for i in range(len(rotor_speed))]
-        self.joints(topic, t, names, velocity=np.asarray(rotor_speed, dtype=float), frame=BODY_FRAME)
+        """Measured rotor speeds (4,), rad/s."""
+        self.joints(topic, t, ROTORS, velocity=np.asarray(rotor_speed, dtype=float), frame=BODY_FRAME)
 
     def joints(
         self, topic: str, t: float, names: Sequence[str], position: Array = _NOTHING, velocity: Array = _NOTHING,

@@ -67,6 +67,10 @@ class PacedPolicy:
         self._last, self._held = action, False
         return action
 
+    def flown_by_others(self, action: Sequence[float]) -> None:
+        """Not what was answered is in force but this: 4 floats, the previous action of the next step."""
+        self._sum, self._count = tuple(action), 1
+
     def hold(self) -> list[float]:
         """The last valid action, once; asked again without a valid observation in between it raises "nan"."""
         if self._last is None or self._held:

@@ -23,7 +23,7 @@ from control_stack.boundary import finite, frame, unit_quaternion
 from control_stack.errors import InputRejected, InvalidInput
 from control_stack.flight.setpoints import BodyVelocity
 from control_stack.protocols import Battery, Trajectory
-from control_stack.ros_layout import EVENT_PREFIX, NO_COMMAND, command_from_fields, joint_fields
+from control_stack.ros_layout import EVENT_PREFIX, NO_COMMAND, ROTORS, command_from_fields, joint_fields
 from control_stack.safety.events import Event
 from control_stack.trajectories import SampledTrajectory, sample
 from control_stack.types import Array, Command, QuadrotorState, Reference
@@ -145,7 +145,7 @@ def plan_message(names: Sequence[str], states: Array, dt: float, stamp: float, f
 
 def rotor_states(rotor_speed: Array, stamp: Time) -> JointState:
     """Measured rotor speeds, rad/s."""
-    message = JointState(name=[f"rotor_{i}" for i in range(len(rotor_speed))], velocity=rotor_speed.tolist())
+    message = JointState(name=list(ROTORS), velocity=rotor_speed.tolist())
     message.header.stamp, message.header.frame_id = stamp, BODY_FRAME
     return message
 

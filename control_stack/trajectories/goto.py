@@ -17,6 +17,9 @@ from control_stack.types import Array, Reference
 _PEAK_SPEED = 35.0 / 16.0
 _PEAK_ACCELERATION = 84.0 * math.sqrt(5.0) / 25.0
 _SHORTEST = 0.2  # s
+# s: a millimetre between two references could be crossed within the limit of acceleration in less, but only by a jerk
+# that no vehicle follows.
+_SHORTEST_WAY = 0.5
 YAW_RATE = 1.5  # rad/s, default limit of the heading
 
 
@@ -73,9 +76,9 @@ def connect(
 ) -> PiecewisePolynomial:
     """A septic from one moving reference to another: position to jerk and yaw to yaw rate agree at both ends.
 
-    The duration is the shortest of a geometric grid about the rest-to-rest one within the limits (speed m/s,
-    acceleration m/s^2, yaw rate rad/s), of which an end that is faster itself raises its own to 1.2 times
-    that. Where none is within (a longer way with an acceleration at its end is also a faster one) it is the
+    The duration is the shortest, from 0.5 s on, of a geometric grid about the rest-to-rest one within the limits
+    (speed m/s, acceleration m/s^2, yaw rate rad/s), of which an end that is faster itself raises its own to 1.2
+    times that. Where none is within (a longer way with an acceleration at its end is also a faster one) it is the
     one that exceeds them least.
     """
     _require_positive(speed=speed, acceleration=acceleration, yaw_rate=yaw_rate)
@@ -92,7 +95,7 @@ def connect(
     rates = sum(float(np.linalg.norm(r.velocity_w)) for r in ends)
     guess = straight.duration + rates / acceleration
     best, least = None, math.inf
-    for duration in guess * np.geomspace(0.4, 4.0, 40):
+    for duration in np.maximum(guess * np.geomspace(0.4, 4.0, 40), _SHORTEST_WAY):
         path = _septic(start, end, float(duration))
         excess = float(np.max(np.array(path.peaks()) / limits))
         if excess <= 1.0001:

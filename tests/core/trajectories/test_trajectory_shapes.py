@@ -120,6 +120,14 @@ def test_connect_between_rests_is_goto():
         np.testing.assert_allclose(path(u * path.duration).position_w, goto(u * goto.duration).position_w, atol=1e-9)
 
 
+def test_connect_does_not_kick_across_a_millimetre():
+    """An agile vehicle's limits allow 80 ms, with 1000 m/s^3; hand-overs after take-off are such ways."""
+    start = Reference(np.array([0.0, 0.0, 1.019]), np.array([0.0, 0.0, 0.016]))
+    path = connect(start, Reference(np.array([0.0, 0.0, 1.02])), 5.0, 12.0)
+    times = np.linspace(0.0, path.duration, 101)
+    assert max(np.linalg.norm(path(t).jerk_w) for t in times) < 10.0
+
+
 def test_a_flight_to_learn_from_stays_in_its_box_and_parts_speed_from_acceleration(check):
     path = parse_trajectory("excite:size=8x6x2,period=7,duration=30", [1.0, 0.0, 5.0])
     assert isinstance(path, Excite) and path.duration == 30.0
