@@ -7,7 +7,6 @@ with it: control-stack fly --controller nmpc --model DIR. A fit of minutes of fl
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import shlex
 import sys
 import time
@@ -20,7 +19,8 @@ from tqdm import tqdm
 from control_stack.artefacts.runs import git_revision, machine
 from control_stack.artefacts.tables import table
 from control_stack.cli.arguments import check_seed
-from control_stack.errors import InvalidInput, MissingDependency
+from control_stack.cli.training import load_torch
+from control_stack.errors import InvalidInput
 from control_stack.types import Array, CommandLevel
 
 LEVELS = (CommandLevel.CTBR.value, CommandLevel.ROTORS.value)
@@ -54,13 +54,9 @@ def run(options: argparse.Namespace) -> int:
     folder = Path(options.out)
     if not options.out or folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
         raise InvalidInput(f"--out needs a new or empty folder, got '{options.out}'")
-    if importlib.util.find_spec("torch") is None:
-        raise MissingDependency("torch", "learn")
-    import torch
-
+    load_torch()
     from control_stack.learning.residual_fit import fit_residual
 
-    torch.set_num_threads(1)  # small products are slower on more
     logs = [read_log(path, parameters, level, wind) for path, wind in zip(options.logs, winds, strict=True)]
     started = time.monotonic()
     with tqdm(unit="epoch", file=sys.stderr, desc="fit residual", leave=False, disable=None) as bar:
