@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as from_bytes
 from safetensors.numpy import save as to_bytes
 
-from control_stack.artefacts.runs import write_json
+from control_stack.artefacts.runs import git_revision, machine, write_json
 from control_stack.errors import InvalidInput
 
 TRAINING_KEYS = ("command", "seed", "git_revision", "wall_time_s", "hardware")
@@ -79,6 +79,13 @@ def check_signature(path: str | Path, card: Mapping[str, Any], sha256: str) -> N
     file = Path(path)
     if card.get("sha256") != sha256:
         raise InvalidInput(f"{file.with_suffix('.json')}: written for other weights than {file.name} (sha256 differs)")
+
+
+def training_of(command: str, seed: int, seconds: float) -> dict[str, Any]:
+    """What ``check_training`` asks for, of a training in this process."""
+    return {
+        "command": command, "seed": seed, "git_revision": git_revision(), "wall_time_s": seconds, "hardware": machine(),
+    }  # fmt: skip
 
 
 def check_training(path: str | Path, training: Mapping[str, Any]) -> None:

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from control_stack.artefacts.runs import git_revision, machine
 from control_stack.artefacts.tables import table
+from control_stack.artefacts.tensors import training_of
 from control_stack.cli.arguments import check_seed
 from control_stack.cli.training import load_torch
 from control_stack.errors import InvalidInput
@@ -70,13 +70,7 @@ def run(options: argparse.Namespace) -> int:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InvalidInput(f"--out {folder}: {error.strerror}") from None
-    training = {
-        "command": _command(options),
-        "seed": options.seed,
-        "git_revision": git_revision(),
-        "wall_time_s": time.monotonic() - started,
-        "hardware": machine(),
-    }
+    training = training_of(_command(options), options.seed, time.monotonic() - started)
     figures = {**found.figures, "notes": found.notes}
     abouts = [log.about for log in logs]
     save_residual(folder / FILE, found.network, parameters, level, logs=abouts, training=training, figures=figures)
