@@ -169,34 +169,20 @@ class LagrangianDynamics:
         return {name[cut:]: value for name, value in self.weights.items() if name.startswith(_ENCODER)}
 
     def save(self, path: str | Path, *, training: Mapping[str, Any], figures: Mapping[str, Any]) -> LagrangianDynamics:
-        """Writes ``path`` (.safetensors) and its card; the model with that card.
-
-        Args:
-            path: Of the weights.
-            training: command, seed, git_revision, wall_time_s, hardware, and what else there is to tell.
-            figures: What was measured with these weights.
-        """
-        artefact.check_training(path, training)
-        card = {**self._contract(), "training": plain(training), "figures": plain(figures)}
-        return replace(self, card=artefact.write(path, dict(self.weights), card, _WHAT))
+        """Writes ``path`` (.safetensors) and its card (``tensors.write_model``); the model with that card."""
+        card = artefact.write_model(path, self.weights, self._contract(), training, figures, _WHAT)
+        return replace(self, card=card)
 
     @classmethod
     def load(cls, path: str | Path) -> LagrangianDynamics:
         """Reads a model and its card. Raises InvalidInput: a file is missing, damaged or not what its card says."""
-        file = artefact.weights_path(path, _WHAT)
-        weights, sha256 = artefact.read_tensors(file, _WHAT)
-        card, place = artefact.read_card(file), file.with_suffix(".json")
-        artefact.check_signature(file, card, sha256)
-        if card.get("format") != FORMAT:
-            raise InvalidInput(f"{place}: format is {card.get('format')!r}, this code runs {FORMAT!r}")
+        weights, card = artefact.read(path, _WHAT, FORMAT)
         try:
             arm = arm_of_card(card["arm"])
             model = cls(arm, card["structure"], weights, int(card["contexts"]), float(card["spec"]["dt"]), card)
         except (KeyError, TypeError, ValueError) as error:
-            raise InvalidInput(f"{place}: {error}") from None
-        for key, expected in model._contract().items():
-            if card.get(key) != expected:
-                raise InvalidInput(f"{place}: {key} is not that of the weights in {file.name}")
+            raise InvalidInput(f"{Path(path).with_suffix('.json')}: {error}") from None
+        artefact.check_contract(path, card, model._contract())
         return model
 
     def _contract(self) -> dict[str, Any]:
