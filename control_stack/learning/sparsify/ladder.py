@@ -136,8 +136,10 @@ class Fit(ClaimedFolder):
         source = "dense" if method != "lottery" or above == r.ladder[0] else method
         which = above if method == "lottery" else r.ladder[0]
         early = from_chain(GatedChain.load(_early(self.folder / source / f"{which}.safetensors")))
-        trainer = self._trainer(method, budget, sum(r.updates(budget)))
-        net, early = METHODS[method].thin(before, early, budget, trainer)
+        thin, tune = r.updates(budget)
+        trainer = self._trainer(method, budget, thin + tune)
+        net, early = METHODS[method].thin(before, early, budget, thin, trainer)
+        trainer.descend(net, tune, r.horizon(budget))
         if method == "lottery":
             early.chain().save(_early(path), {})
         return net
