@@ -23,6 +23,7 @@ from control_stack.bounds.network import GATES
 from control_stack.errors import InvalidInput
 from control_stack.learning.spec import spec_from_card
 from control_stack.protocols import DynamicsSpec
+from control_stack.rollout import rollout
 from control_stack.types import Array
 
 FORMAT = "control-stack sparse ReLU dynamics, 1"
@@ -115,13 +116,7 @@ class SparseReLUDynamics:
 
     def rollout(self, x0: Any, us: Any, p: Any = None) -> Array:
         """(..., nx), (..., T, nu) -> (..., T + 1, nx), x0 first."""
-        us = np.asarray(us, dtype=float)
-        x = np.asarray(x0, dtype=float)
-        x = np.broadcast_to(x, (*np.broadcast_shapes(x.shape[:-1], us.shape[:-2]), x.shape[-1]))
-        states = [x]
-        for t in range(us.shape[-2]):
-            states.append(self.step(states[-1], us[..., t, :], p))
-        return np.stack(states, -2)
+        return rollout(self.step, x0, us, p)
 
     def collapsed(self) -> SparseReLUDynamics:
         """The same function with ReLUs only: zeros dropped, linear units multiplied into what reads them."""

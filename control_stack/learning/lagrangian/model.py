@@ -20,6 +20,7 @@ from control_stack.errors import InvalidInput
 from control_stack.learning.lagrangian.matrices import ArrayMatrices, CasadiMatrices
 from control_stack.learning.lagrangian.structures import Structure
 from control_stack.protocols import DynamicsSpec
+from control_stack.rollout import rollout
 from control_stack.types import Array
 
 if TYPE_CHECKING:
@@ -117,11 +118,7 @@ class LagrangianDynamics:
 
     def rollout(self, x0: Any, us: Any, p: Any = None) -> Array:
         """(..., 2n), (..., T, n), p constant -> (..., T + 1, 2n), x0 first."""
-        us = np.asarray(us, dtype=float)
-        states = [np.asarray(x0, dtype=float)]
-        for t in range(us.shape[-2]):
-            states.append(self.step(states[-1], us[..., t, :], p))
-        return np.stack(np.broadcast_arrays(*states), axis=-2)
+        return rollout(self.step, x0, us, p)
 
     def inverse_casadi(self) -> Any:
         """casadi.Function (q, qd, qdd, p) -> tau: SX for ``flange``, MX with products of matrices for networks."""

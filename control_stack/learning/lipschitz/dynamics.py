@@ -23,6 +23,7 @@ from control_stack.learning.lipschitz.certificate import Certificate
 from control_stack.learning.lipschitz.network import CertifiedNetwork
 from control_stack.learning.spec import spec_from_card
 from control_stack.protocols import DynamicsSpec
+from control_stack.rollout import rollout
 from control_stack.types import Array
 
 FORMAT = "control-stack Lipschitz dynamics, 1"
@@ -89,12 +90,7 @@ class LipschitzDynamics:
 
     def rollout(self, x0: Any, us: Any, p: Any = None) -> Array:
         """(..., nx), (..., T, nu) -> (..., T + 1, nx), x0 first; p is held."""
-        us, x = np.asarray(us, dtype=float), np.asarray(x0, dtype=float)
-        x = np.broadcast_to(x, (*np.broadcast_shapes(x.shape[:-1], us.shape[:-2]), x.shape[-1]))
-        states = [x]
-        for t in range(us.shape[-2]):
-            states.append(self.step(states[-1], us[..., t, :], p))
-        return np.stack(states, -2)
+        return rollout(self.step, x0, us, p)
 
     def node(self, argument: Node) -> Node:
         """x+ on a layer [x, u, p] of ``control_stack.bounds``."""
