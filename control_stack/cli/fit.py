@@ -60,6 +60,7 @@ def run(options: argparse.Namespace) -> int:
     data = load(options.data)
     near = None if options.near is None else load(options.near)
     load_torch()
+
     from control_stack.learning.sparsify.ladder import Fit
     from control_stack.learning.sparsify.recipe import LADDER, Recipe
 

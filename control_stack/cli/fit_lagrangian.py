@@ -58,6 +58,7 @@ def run(options: argparse.Namespace) -> int:
     folder = output_folder(options.out)
     data = load(options.data)
     load_torch()
+
     from control_stack.learning.lagrangian.evaluate import summary_rows
     from control_stack.learning.lagrangian.fit import Fit, arm_of
     from control_stack.learning.lagrangian.recipe import BLACK_BOX, Recipe

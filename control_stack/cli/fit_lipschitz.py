@@ -58,6 +58,7 @@ def run(options: argparse.Namespace) -> int:
     folder = output_folder(options.out)
     data = load(options.data)
     load_torch()
+
     from control_stack.learning.lipschitz.fit import Fit
     from control_stack.learning.lipschitz.fitting import Recipe
 

@@ -55,6 +55,7 @@ def run(options: argparse.Namespace) -> int:
     if not options.out or folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
         raise InvalidInput(f"--out needs a new or empty folder, got '{options.out}'")
     load_torch()
+
     from control_stack.learning.residual_fit import fit_residual
 
     logs = [read_log(path, parameters, level, wind) for path, wind in zip(options.logs, winds, strict=True)]

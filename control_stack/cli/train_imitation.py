@@ -38,6 +38,7 @@ def run(options: argparse.Namespace) -> int:
     check_seed(options.seed)
     folder = output_folder(options.out)
     load_torch()
+
     from control_stack.learning.imitation.study import Study
 
     shown = Path(options.demonstrations) if options.demonstrations is not None else None
