@@ -34,7 +34,7 @@ case $mode in
     *) fail "ROS '$mode' is sourced; control_stack speaks jazzy: source that, or use a shell without ROS" ;;
 esac
 if [ "$set_name" = test ]; then
-    extras=$extras,mpc,mip,filter,hardware,learn,dev
+    extras=$extras,mpc,mip,filter,hardware,learn,ray,dev
 fi
 
 "$python" -c 'import ensurepip, venv' > /dev/null 2>&1 ||

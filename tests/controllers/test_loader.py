@@ -48,8 +48,8 @@ def one_line(error) -> str:
 
 def test_built_in_names():
     assert load_controller("geometric") is GeometricController
-    assert controller_names() == ["foundation", "geometric", "lqr", "nmpc"]
-    for name in ("geometric", "lqr", "nmpc"):  # the foundation policy takes no rate but its own: tests/foundation
+    assert controller_names() == ["foundation", "geometric", "gp_cem", "lqr", "nmpc"]
+    for name in ("geometric", "gp_cem", "lqr", "nmpc"):  # foundation takes no rate but its own: tests/foundation
         controller = build_controller(name, load_vehicle("crazyflie"), list(CommandLevel), 50.0)
         assert controller.spec.name == name and controller.spec.rate_hz == 50.0
 
@@ -81,7 +81,7 @@ def test_the_first_level_that_the_vehicle_accepts_is_chosen():
 def test_an_unknown_name_lists_the_known(text):
     with pytest.raises(UnknownName) as error:
         load_controller(text)
-    assert "geometric, lqr, nmpc, path/to/file.py:ClassName" in one_line(error)
+    assert "geometric, gp_cem, lqr, nmpc, path/to/file.py:ClassName" in one_line(error)
 
 
 def test_a_missing_file_or_class_is_named(write, tmp_path):

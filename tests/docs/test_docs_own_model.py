@@ -90,6 +90,7 @@ def fitted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("controller", ["mip", "icem"])
 def test_from_a_log_to_a_cart_at_its_goal(
     page: Callable[[str], Any], fitted: Path, monkeypatch: pytest.MonkeyPatch, controller: str

@@ -79,6 +79,7 @@ def test_has_nothing_but_inverse_dynamics() -> None:
             asked()
 
 
+@pytest.mark.slow
 def test_a_short_fit_learns_and_an_arm_controller_takes_its_model(tmp_path: Path) -> None:
     pytest.importorskip("torch")
     pytest.importorskip("casadi")

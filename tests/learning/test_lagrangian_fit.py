@@ -193,6 +193,7 @@ def test_the_estimator_skips_gaps_and_refuses_nonsense(fitted: tuple[Path, Path]
     np.testing.assert_array_equal(estimator.update(0.2, still, torque)[0], before)
 
 
+@pytest.mark.slow
 def test_a_fit_that_was_stopped_goes_on_to_the_same_model(fitted: tuple[Path, Path], tmp_path: Path) -> None:
     pytest.importorskip("torch")
     from control_stack.learning.lagrangian import train
@@ -256,6 +257,7 @@ def logged(path: Path, data: Dataset, episode: int = 0, *, names: tuple[str, ...
     return path
 
 
+@pytest.mark.slow
 def test_logs_are_fitted(tmp_path: Path) -> None:
     pytest.importorskip("torch")
     data, *_ = moved(episodes=4)

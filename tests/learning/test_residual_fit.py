@@ -70,6 +70,7 @@ def test_the_card_tells_vehicle_level_logs_winds_and_held_out_errors(folders):
     assert [note.partition(" ")[0] for note in card["figures"]["notes"]] == ["omega_b.z"]
 
 
+@pytest.mark.slow
 def test_the_same_command_gives_the_same_weights(folders, tmp_path):
     log, fit = folders
     out = tmp_path / "again"

@@ -93,6 +93,7 @@ def test_a_thinned_net_beats_the_same_net_from_scratch(tmp_path):
     assert prediction_errors(thin.unrolled(), test, 1).rmse[0] < 0.85 * np.median(starts)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_keeps_its_budget_and_learns(tmp_path, method):
     recipe = replace(TINY, methods=(method,), first_updates=300, thin_updates=25, tune_updates=50)
@@ -108,6 +109,7 @@ def test_every_method_keeps_its_budget_and_learns(tmp_path, method):
         assert picture.read(8) == b"\x89PNG\r\n\x1a\n"
 
 
+@pytest.mark.slow
 def test_scratch_has_as_many_relus_in_each_layer_and_as_much_time(tmp_path):
     summary = fitted(tmp_path / "fit", replace(TINY, methods=("gates", "scratch")))
     rival = summary["rungs"]["scratch"][6]
@@ -129,6 +131,7 @@ class Killed(Exception):
     pass
 
 
+@pytest.mark.slow
 def test_a_killed_fit_goes_on_to_the_same_nets(tmp_path):
     recipe = replace(TINY, methods=("lottery", "gates"), ladder=(12, 8, 6))
     fitted(tmp_path / "whole", recipe)

@@ -5,6 +5,7 @@ The tasks run ``parallel.work``, as local processes do. The folder must lie wher
 
 from __future__ import annotations
 
+import os
 import queue
 from contextlib import suppress
 from pathlib import Path
@@ -33,11 +34,13 @@ def run(plan: parallel.Plan, weights: Weights, folder: Path, report: parallel.Re
     """Runs one task for each worker of a plan that trains each its own.
 
     Raises:
-        TrainingAborted: A task failed.
+        TrainingAborted: A task failed, or Ray did not start.
     """
     ray = require()
-    if not ray.is_initialized():
-        ray.init(log_to_driver=False)
+    try:
+        _join(ray)
+    except Exception as error:
+        raise TrainingAborted(f"Ray does not start: {_line(error)}") from error
     reports = ray.util.queue.Queue()
 
     def drain() -> None:
@@ -55,9 +58,24 @@ def run(plan: parallel.Plan, weights: Weights, folder: Path, report: parallel.Re
     except (ControlStackError, KeyboardInterrupt):
         raise
     except Exception as error:
-        reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise TrainingAborted(f"a Ray task ended early: {reason[-1]}. Run again to resume.") from error
+        raise TrainingAborted(f"a Ray task ended early: {_line(error)}. Run again to resume.") from error
     finally:
         for left in pending:
             ray.cancel(left, force=True)
     drain()
+
+
+def _join(ray: Any) -> None:
+    """Connects to the Ray cluster that runs here or that RAY_ADDRESS names; else starts one of this machine alone."""
+    if ray.is_initialized():
+        return
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray reports its use to its makers unless told not to
+    try:
+        ray.init("auto", log_to_driver=False)
+    except ConnectionError:
+        ray.init("local", log_to_driver=False, include_dashboard=False, _node_ip_address="127.0.0.1")
+
+
+def _line(error: Exception) -> str:
+    """The last line of what Ray says: the ones before are traces."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[-1]
