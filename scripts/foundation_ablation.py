@@ -21,7 +21,8 @@ sys.path.insert(0, str(ROOT))
 
 import torch  # noqa: E402
 
-from control_stack.artefacts.runs import git_revision, machine, plain  # noqa: E402
+from control_stack.artefacts.runs import machine, plain  # noqa: E402
+from control_stack.artefacts.tensors import training_of  # noqa: E402
 from control_stack.cli.train import Bars  # noqa: E402
 from control_stack.errors import ControlStackError, InvalidInput  # noqa: E402
 from control_stack.foundation import weights as artefact  # noqa: E402
@@ -69,12 +70,10 @@ def distil(training: Path, name: str, student: Recipe, out: Path, bars: Bars) ->
     weights = recipe.distil(student, folder, report)
     seconds = max(record["seconds"] for record in history.read(folder / "distilled"))
     score, survived = recipe.judge(weights, student.judged)
+    command = f"python scripts/foundation_ablation.py TRAINING --out DIR --updates {student.distilled}"
     card = {
-        "command": f"python scripts/foundation_ablation.py TRAINING --out DIR --updates {student.distilled}",
-        "seed": student.seed,
-        "git_revision": git_revision(),
+        **training_of(command, student.seed, seconds),
         "teachers": student.teachers,
-        "wall_time_s": seconds,
         "hardware": {**machine(), "workers": student.workers},
         "recipe": plain(student),
     }

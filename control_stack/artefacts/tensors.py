@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as from_bytes
 from safetensors.numpy import save as to_bytes
 
-from control_stack.artefacts.runs import write_json
+from control_stack.artefacts.runs import git_revision, machine, plain, write_json
 from control_stack.errors import InvalidInput
 
 TRAINING_KEYS = ("command", "seed", "git_revision", "wall_time_s", "hardware")
@@ -42,6 +42,57 @@ def write(
     except OSError as error:
         raise InvalidInput(f"cannot write {file}: {error.strerror}") from None
     return signed
+
+
+def write_model(
+    path: str | Path,
+    tensors: Mapping[str, Any],
+    contract: Mapping[str, Any],
+    training: Mapping[str, Any],
+    figures: Mapping[str, Any],
+    what: str = "weights",
+) -> dict[str, Any]:
+    """Writes a trained model as ``write`` does; returns its card.
+
+    Args:
+        path: Of the weights. tensors: By name.
+        contract: The part of the card that the run time relies on.
+        training: command, seed, git_revision, wall_time_s, hardware, and what else there is to tell.
+        figures: What was measured with these weights.
+        what: The kind of weights, for messages.
+
+    Raises:
+        InvalidInput: As ``check_training`` and ``write``.
+    """
+    check_training(path, training)
+    return write(path, tensors, {**contract, "training": plain(training), "figures": plain(figures)}, what)
+
+
+def read(
+    path: str | Path, what: str = "weights", card_format: str | None = None
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Tensors by name, and their card.
+
+    Raises:
+        InvalidInput: A file is missing, damaged or not of the other, or the card's format is not ``card_format``.
+    """
+    file = weights_path(path, what)
+    stored, sha256 = read_tensors(file, what)
+    card = read_card(file)
+    check_signature(file, card, sha256)
+    if card_format is not None and card.get("format") != card_format:
+        raise InvalidInput(
+            f"{file.with_suffix('.json')}: format is {card.get('format')!r}, this code runs {card_format!r}"
+        )
+    return stored, card
+
+
+def check_contract(path: str | Path, card: Mapping[str, Any], contract: Mapping[str, Any]) -> None:
+    """Raises InvalidInput for a card that says other things of the weights ``path`` than they are."""
+    file = Path(path)
+    for key, expected in contract.items():
+        if card.get(key) != expected:
+            raise InvalidInput(f"{file.with_suffix('.json')}: {key} is not that of the weights in {file.name}")
 
 
 def read_tensors(path: str | Path, what: str = "weights") -> tuple[dict[str, Any], str]:
@@ -79,6 +130,13 @@ def check_signature(path: str | Path, card: Mapping[str, Any], sha256: str) -> N
     file = Path(path)
     if card.get("sha256") != sha256:
         raise InvalidInput(f"{file.with_suffix('.json')}: written for other weights than {file.name} (sha256 differs)")
+
+
+def training_of(command: str, seed: int, seconds: float) -> dict[str, Any]:
+    """What ``check_training`` asks for, of a training in this process."""
+    return {
+        "command": command, "seed": seed, "git_revision": git_revision(), "wall_time_s": seconds, "hardware": machine(),
+    }  # fmt: skip
 
 
 def check_training(path: str | Path, training: Mapping[str, Any]) -> None:

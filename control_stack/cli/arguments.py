@@ -16,6 +16,13 @@ def check_seed(seed: int) -> None:
         raise InvalidInput(f"--seed must be from 0 to {MAX_SEED}, got {seed}")
 
 
+def output_folder(text: str) -> Path:
+    """Path of ``--out``."""
+    if not text:
+        raise InvalidInput("--out needs a folder, got an empty name")
+    return Path(text)
+
+
 def output_file(option: str, text: str) -> Path:
     """Path of a file that can be written when the work is done, checked before it is begun."""
     path = Path(text)

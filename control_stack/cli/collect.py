@@ -7,17 +7,13 @@ it was; neither that nor --workers changes a bit of the data.
 from __future__ import annotations
 
 import argparse
-import shlex
-import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from control_stack.artefacts.tables import table
-from control_stack.cli.arguments import check_seed
-from control_stack.errors import InvalidInput, TrainingAborted
+from control_stack.cli.arguments import check_seed, output_folder
+from control_stack.cli.training import Bars, resumable
+from control_stack.errors import InvalidInput
 
 TASKS = {
     "pushing-disc": "a disc, pushed on a table (PyBullet)",
@@ -29,7 +25,6 @@ TASKS = {
     "cartpole": "a cart-pole between soft walls",
 }
 ARM = "arm"  # no task: there is no goal, only motion under changing loads
-EXIT_ABORTED = 1
 _MAX_EPISODES, _MAX_STEPS, _MAX_WORKERS = 1_000_000, 10_000, 256
 
 
@@ -52,8 +47,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
 def run(options: argparse.Namespace) -> int:
     """Collects; returns the exit code."""
     check_seed(options.seed)
-    if not options.out:
-        raise InvalidInput("--out needs a folder, got an empty name")
+    folder = output_folder(options.out)
     if options.arm is not None and options.task != ARM:
         raise InvalidInput(f"--arm is of the task arm, not of {options.task}")
     order, job = _arm_job(options) if options.task == ARM else _task_job(options)
@@ -62,23 +56,14 @@ def run(options: argparse.Namespace) -> int:
     for name, value, most in counts:
         if not 1 <= value <= most:
             raise InvalidInput(f"--{name} must be from 1 to {most}, got {value}")
-    folder = Path(options.out)
     command = f"control-stack collect {order.task}{f' --arm {order.arm}' if options.task == ARM else ''}"
     command += f" --episodes {order.episodes} --steps {order.steps} --seed {order.seed}"
-    with tqdm(
-        total=order.episodes, desc=f"collect {order.task}", unit="episode", file=sys.stderr,
-        mininterval=0.5 if sys.stderr.isatty() else 60.0, dynamic_ncols=True,
-    ) as bar:  # fmt: skip
-        try:
-            found = job(order, folder, options.workers, f"{command} --out DIR", lambda n: bar.update(n - bar.n))
-        except TrainingAborted as error:
-            bar.close()
-            print(f"aborted: {error}", file=sys.stderr)
-            return EXIT_ABORTED
-        except KeyboardInterrupt:
-            bar.close()
-            print(f"{shlex.quote(str(folder))} is gone on with by the same command", file=sys.stderr)
-            raise
+    with resumable(folder), Bars("episode") as bars:
+
+        def report(done: int) -> None:
+            bars.show(f"collect {order.task}", done, order.episodes)
+
+        found = job(order, folder, options.workers, f"{command} --out DIR", report)
     card = found.data.card
     rows: list[tuple[str, Any, str]] = [
         ("episodes", found.data.episodes, ""),

@@ -7,19 +7,13 @@ killed, the same command goes on where it was.
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import shlex
-import sys
-from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from control_stack.artefacts.tables import table
-from control_stack.cli.arguments import check_seed
-from control_stack.errors import InvalidInput, MissingDependency, TrainingAborted
+from control_stack.cli.arguments import check_seed, output_folder
+from control_stack.cli.training import LossBars, load_torch, resumable
 
-EXIT_ABORTED = 1
 _KINDS = "Learns a model of dynamics from data: control-stack fit KIND --help tells of each kind."
 METHODS = ("gates", "replace", "lasso", "granet", "lottery", "bilevel", "dense", "scratch")
 
@@ -62,13 +56,10 @@ def run(options: argparse.Namespace) -> int:
     from control_stack.learning.data import load
 
     check_seed(options.seed)
-    if not options.out:
-        raise InvalidInput("--out needs a folder, got an empty name")
+    folder = output_folder(options.out)
     data = load(options.data)
     near = None if options.near is None else load(options.near)
-    if importlib.util.find_spec("torch") is None:
-        raise MissingDependency("torch", "learn")
-    import torch
+    load_torch()
 
     from control_stack.learning.sparsify.ladder import Fit
     from control_stack.learning.sparsify.recipe import LADDER, Recipe
@@ -78,19 +69,8 @@ def run(options: argparse.Namespace) -> int:
         methods=tuple(dict.fromkeys(options.method)), ladder=ladder, relus=options.relus, objects=options.objects,
         seed=options.seed, hidden_layers=1 if options.objects else 2,
     ).scaled(options.updates)  # fmt: skip
-    torch.set_num_threads(1)  # small products are slower on more; fits of other seeds may take the other cores
-    folder = Path(options.out)
-    with Bars() as bars, Fit(folder, recipe, data, bars, _command(options), near) as fit:
-        try:
-            summary = fit.run()
-        except TrainingAborted as error:
-            bars.close()
-            print(f"aborted: {error}", file=sys.stderr)
-            return EXIT_ABORTED
-        except KeyboardInterrupt:
-            bars.close()
-            print(f"{shlex.quote(str(folder))} is gone on with by the same command", file=sys.stderr)
-            raise
+    with resumable(folder), LossBars() as bars, Fit(folder, recipe, data, bars, _command(options), near) as fit:
+        summary = fit.run()
     _print(summary)
     print(f"model: {folder / 'model.safetensors'} ({summary['model_relus']} ReLUs)")
     return 0
@@ -104,42 +84,6 @@ def _command(options: argparse.Namespace) -> str:
     words += ["--objects", options.objects] if options.objects else []
     words += ["--updates", f"{options.updates:g}"] if options.updates != 1.0 else []
     return shlex.join(words + (["--near", "DATA"] if options.near is not None else []))
-
-
-class Bars:
-    """One progress bar after the other, a rung each, with the loss."""
-
-    def __init__(self) -> None:
-        self._bar: Any = None
-        self._rung = ""
-        self._loss = float("nan")
-
-    def __enter__(self) -> Bars:
-        return self
-
-    def __exit__(self, *details: object) -> None:
-        self.close()
-
-    def __call__(self, rung: str, done: int, total: int, loss: float) -> None:
-        """Shows an update of a rung."""
-        if rung != self._rung or self._bar is None:
-            self.close()
-            self._rung, self._loss = rung, loss
-            # Without a terminal a line is written now and then, for logs.
-            interval = 0.5 if sys.stderr.isatty() else 60.0
-            self._bar = tqdm(
-                total=total, desc=f"{rung:<12}", unit="update", file=sys.stderr,
-                mininterval=interval, maxinterval=2.0 * interval, dynamic_ncols=True,
-            )  # fmt: skip
-        self._loss = 0.95 * self._loss + 0.05 * loss
-        self._bar.set_postfix_str(f"loss {self._loss:.5f}", refresh=False)
-        self._bar.update(done - self._bar.n)
-
-    def close(self) -> None:
-        """Ends the bar that is shown."""
-        if self._bar is not None:
-            self._bar.close()
-            self._bar = None
 
 
 def _print(summary: dict[str, Any]) -> None:

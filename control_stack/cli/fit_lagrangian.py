@@ -7,17 +7,13 @@ its own estimator finds while the arm moves. Stopped or killed, the same command
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import math
 import shlex
-import sys
 from pathlib import Path
 
-from tqdm import tqdm
-
 from control_stack.artefacts.tables import table
-from control_stack.cli.arguments import check_seed
-from control_stack.errors import InvalidInput, MissingDependency
+from control_stack.cli.arguments import check_seed, output_folder
+from control_stack.cli.training import Bars, load_torch, resumable
 
 STRUCTURES = ("flange", "factor", "sum", "full", "mlp", "mlp-rates")
 CONTEXTS = ("filter", "gru", "oracle", "none")
@@ -59,12 +55,9 @@ def run(options: argparse.Namespace) -> int:
     from control_stack.learning.data import load
 
     check_seed(options.seed)
-    if not options.out:
-        raise InvalidInput("--out needs a folder, got an empty name")
+    folder = output_folder(options.out)
     data = load(options.data)
-    if importlib.util.find_spec("torch") is None:
-        raise MissingDependency("torch", "learn")
-    import torch
+    load_torch()
 
     from control_stack.learning.lagrangian.evaluate import summary_rows
     from control_stack.learning.lagrangian.fit import Fit, arm_of
@@ -77,27 +70,15 @@ def run(options: argparse.Namespace) -> int:
         structure=options.structure, context=context, contexts=options.contexts, rounds=options.rounds,
         seed=options.seed, **(BLACK_BOX if options.structure in BLACK_BOXES else {}),
     )  # fmt: skip
-    torch.set_num_threads(1)  # small products are slower on more
-    folder, source = Path(options.out), Path(options.data)
-    interval = 0.5 if sys.stderr.isatty() else 60.0
-    with tqdm(
-        total=recipe.rounds, desc="fit lagrangian", unit="round", file=sys.stderr,
-        mininterval=interval, maxinterval=2.0 * interval, dynamic_ncols=True,
-    ) as bar:  # fmt: skip
+    source = Path(options.data)
+    where = source if source.is_dir() else source.parent
+    with resumable(folder), Bars("round") as bars:
 
         def report(done: int, loss: float) -> None:
-            if math.isfinite(loss):
-                bar.set_postfix_str(f"loss {loss:.4f}", refresh=False)
-            bar.update(done - bar.n)
+            bars.show("fit lagrangian", done, recipe.rounds, f"loss {loss:.4f}" if math.isfinite(loss) else "")
 
-        where = source if source.is_dir() else source.parent
-        try:
-            with Fit(folder, recipe, data, arm, where, report, _command(options, context)) as fit:
-                summary = fit.run()
-        except KeyboardInterrupt:
-            bar.close()
-            print(f"{shlex.quote(str(folder))} is gone on with by the same command", file=sys.stderr)
-            raise
+        with Fit(folder, recipe, data, arm, where, report, _command(options, context)) as fit:
+            summary = fit.run()
     print(table(summary_rows(summary["figures"]["test"]), ("held-out episodes", "nominal", "model")))
     print(f"model: {folder / 'model.safetensors'} ({arm.name}, {recipe.structure}, context by {recipe.context})")
     return 0

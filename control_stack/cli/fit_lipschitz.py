@@ -7,18 +7,14 @@ checked again whenever that is loaded. Stopped or killed, the same command goes 
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import math
 import shlex
-import sys
-from pathlib import Path
 from typing import Any
 
 from control_stack.artefacts.tables import table
-from control_stack.cli.arguments import check_seed
-from control_stack.errors import InvalidInput, MissingDependency, TrainingAborted
+from control_stack.cli.arguments import check_seed, output_folder
+from control_stack.cli.training import LossBars, load_torch, resumable
 
-EXIT_ABORTED = 1
 METHODS = ("sandwich", "spectral", "penalty", "free")
 
 
@@ -56,16 +52,12 @@ def add_parser(kinds: argparse._SubParsersAction) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Fits; returns the exit code."""
-    from control_stack.cli.fit import Bars
     from control_stack.learning.data import load
 
     check_seed(options.seed)
-    if not options.out:
-        raise InvalidInput("--out needs a folder, got an empty name")
+    folder = output_folder(options.out)
     data = load(options.data)
-    if importlib.util.find_spec("torch") is None:
-        raise MissingDependency("torch", "learn")
-    import torch
+    load_torch()
 
     from control_stack.learning.lipschitz.fit import Fit
     from control_stack.learning.lipschitz.fitting import Recipe
@@ -74,24 +66,13 @@ def run(options: argparse.Namespace) -> int:
         method=options.method, gamma=options.gamma, widths=tuple(options.widths), activation=options.activation,
         updates=options.updates, seed=options.seed,
     )  # fmt: skip
-    torch.set_num_threads(1)  # small products are slower on more
-    folder = Path(options.out)
-    with Bars() as bars:
+    with resumable(folder), LossBars() as bars:
 
         def report(done: int, loss: float) -> None:
             bars(options.method, done, recipe.updates, loss)
 
         with Fit(folder, recipe, data, options.nominal, options.parameters, report, _command(options)) as fit:
-            try:
-                summary = fit.run()
-            except TrainingAborted as error:
-                bars.close()
-                print(f"aborted: {error}", file=sys.stderr)
-                return EXIT_ABORTED
-            except KeyboardInterrupt:
-                bars.close()
-                print(f"{shlex.quote(str(folder))} is gone on with by the same command", file=sys.stderr)
-                raise
+            summary = fit.run()
     _print(summary)
     print(f"model: {folder / 'model.safetensors'}")
     return 0

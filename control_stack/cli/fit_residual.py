@@ -7,7 +7,6 @@ with it: control-stack fly --controller nmpc --model DIR. A fit of minutes of fl
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import shlex
 import sys
 import time
@@ -17,10 +16,11 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from control_stack.artefacts.runs import git_revision, machine
 from control_stack.artefacts.tables import table
+from control_stack.artefacts.tensors import training_of
 from control_stack.cli.arguments import check_seed
-from control_stack.errors import InvalidInput, MissingDependency
+from control_stack.cli.training import load_torch
+from control_stack.errors import InvalidInput
 from control_stack.types import Array, CommandLevel
 
 LEVELS = (CommandLevel.CTBR.value, CommandLevel.ROTORS.value)
@@ -54,13 +54,10 @@ def run(options: argparse.Namespace) -> int:
     folder = Path(options.out)
     if not options.out or folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
         raise InvalidInput(f"--out needs a new or empty folder, got '{options.out}'")
-    if importlib.util.find_spec("torch") is None:
-        raise MissingDependency("torch", "learn")
-    import torch
+    load_torch()
 
     from control_stack.learning.residual_fit import fit_residual
 
-    torch.set_num_threads(1)  # small products are slower on more
     logs = [read_log(path, parameters, level, wind) for path, wind in zip(options.logs, winds, strict=True)]
     started = time.monotonic()
     with tqdm(unit="epoch", file=sys.stderr, desc="fit residual", leave=False, disable=None) as bar:
@@ -74,13 +71,7 @@ def run(options: argparse.Namespace) -> int:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InvalidInput(f"--out {folder}: {error.strerror}") from None
-    training = {
-        "command": _command(options),
-        "seed": options.seed,
-        "git_revision": git_revision(),
-        "wall_time_s": time.monotonic() - started,
-        "hardware": machine(),
-    }
+    training = training_of(_command(options), options.seed, time.monotonic() - started)
     figures = {**found.figures, "notes": found.notes}
     abouts = [log.about for log in logs]
     save_residual(folder / FILE, found.network, parameters, level, logs=abouts, training=training, figures=figures)

@@ -9,7 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import NoReturn
 
 from control_stack.cli.interrupts import noted, raised
-from control_stack.errors import ControlStackError, FlightAborted
+from control_stack.errors import ControlStackError, FlightAborted, TrainingAborted
 
 EXIT_FLOWN, EXIT_ABORTED, EXIT_BAD_INPUT, EXIT_INTERRUPTED = 0, 1, 2, 130
 
@@ -65,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with raised():
             options = build_parser().parse_args(arguments)
             return options.run(options)
-    except FlightAborted as error:
+    except (FlightAborted, TrainingAborted) as error:
         print(f"aborted: {error}", file=sys.stderr)
         return EXIT_ABORTED
     except ControlStackError as error:

@@ -8,20 +8,17 @@ goes on where it was; what is done is skipped.
 from __future__ import annotations
 
 import argparse
-import importlib.util
+import math
 import shlex
 import sys
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from control_stack.artefacts.tables import table
-from control_stack.cli import train_gains, train_imitation
-from control_stack.cli.arguments import check_seed
-from control_stack.errors import InvalidInput, MissingDependency, TrainingAborted
+from control_stack.cli import train_gains, train_imitation, training
+from control_stack.cli.arguments import check_seed, output_folder
+from control_stack.errors import InvalidInput
 
-EXIT_ABORTED = 1
 # The figures that a training ends with; bench foundation has all of them, beside the peer's.
 _SHOWN = ("hover, random force", "hover, calm", "eight, 5.5 s lap", "torque/inertia 40-100", "velocity delay 40 ms")
 
@@ -54,38 +51,24 @@ def run(options: argparse.Namespace) -> int:
     stages = _stages(options.stage, options.no_tune)
     if options.seed is not None:
         check_seed(options.seed)
-    if not options.out:
-        raise InvalidInput("--out needs a folder, got an empty name")
-    if importlib.util.find_spec("torch") is None:
-        raise MissingDependency("torch", "learn")
-    import torch
-
+    folder = output_folder(options.out)
+    torch = training.load_torch()  # on one core in this process, which judges teachers while no worker runs
     from control_stack.foundation.training import pipeline
 
     if options.device == "cuda" and not torch.cuda.is_available():
         raise InvalidInput("--device cuda: torch finds no CUDA device")
     changes = {"seed": options.seed, "workers": options.workers, "device": options.device}
     recipe = pipeline.load_recipe(Path(options.recipe) if options.recipe is not None else None, **changes)
-    torch.set_num_threads(1)  # of this process, which judges teachers while no worker runs
-    folder = Path(options.out)
     with (
+        training.resumable(folder, "can be resumed"),
         Bars(pipeline.updates_by_stage(recipe)) as bars,
-        pipeline.Training(folder, recipe, bars, options.engine, _command(options)) as training,
+        pipeline.Training(folder, recipe, bars, options.engine, _command(options)) as course,
     ):
-        try:
-            training.run(stages)
-            bars.close()
-            if stages[-1] in ("distil", "tune"):
-                print("flying the validation tests ...", file=sys.stderr)
-            summary = training.finish()
-        except TrainingAborted as error:
-            bars.close()
-            print(f"aborted: {error}", file=sys.stderr)
-            return EXIT_ABORTED
-        except KeyboardInterrupt:
-            bars.close()
-            print(f"{folder} can be resumed by the same command", file=sys.stderr)
-            raise
+        course.run(stages)
+        bars.close()
+        if stages[-1] in ("distil", "tune"):
+            print("flying the validation tests ...", file=sys.stderr)
+        summary = course.finish()
     _print(summary, folder)
     return 0
 
@@ -109,7 +92,7 @@ def _command(options: argparse.Namespace) -> str:
     return shlex.join(words + (["--no-tune"] if options.no_tune else []))
 
 
-class Bars:
+class Bars(training.Bars):
     """One progress bar after the other, a stage each, with cost, score and survival.
 
     Args:
@@ -117,41 +100,20 @@ class Bars:
     """
 
     def __init__(self, totals: dict[str, int]):
+        super().__init__("update", 9)
         self._totals = totals
-        self._bar: Any = None
-        self._stage = ""
-        self._cost = float("nan")
-        self._judged = ""
-
-    def __enter__(self) -> Bars:
-        return self
-
-    def __exit__(self, *details: object) -> None:
-        self.close()
+        self._cost, self._judged = math.nan, ""
 
     def __call__(self, stage: str, rank: int, done: int, value: Any) -> None:
         """Shows a worker's report (``parallel.Report``)."""
-        if stage != self._stage:
-            self.close()
-            self._stage, self._judged, self._cost = stage, "", float("nan")
-            # Without a terminal a line is written now and then, for logs.
-            interval = 0.5 if sys.stderr.isatty() else 60.0
-            self._bar = tqdm(
-                total=self._totals[stage], initial=done - 1, desc=f"{stage:<9}", unit="update", file=sys.stderr,
-                mininterval=interval, maxinterval=2.0 * interval, dynamic_ncols=True,
-            )  # fmt: skip
+        if self.begin(stage, done, self._totals[stage]):
+            self._cost, self._judged = math.nan, ""
         if isinstance(value, tuple):
             self._judged = f", score {value[1]:.3f}, survived {100.0 * value[2]:.1f} %"
         elif rank == 0:
-            self._cost = value if self._cost != self._cost else 0.95 * self._cost + 0.05 * value
-            self._bar.update(done - self._bar.n)
-        self._bar.set_postfix_str(f"cost {self._cost:.4f}{self._judged}", refresh=False)
-
-    def close(self) -> None:
-        """Ends the bar that is shown."""
-        if self._bar is not None:
-            self._bar.close()
-            self._bar, self._stage = None, ""
+            self._cost = training.smoothed(self._cost, value)
+            self.advance(done)
+        self.say(f"cost {self._cost:.4f}{self._judged}")
 
 
 def _print(summary: dict[str, Any], folder: Path) -> None:

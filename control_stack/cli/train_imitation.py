@@ -8,19 +8,14 @@ command goes on where it was.
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import shlex
-import sys
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from control_stack.artefacts.tables import table
-from control_stack.cli.arguments import check_seed
-from control_stack.errors import InvalidInput, MissingDependency, TrainingAborted
+from control_stack.cli.arguments import check_seed, output_folder
+from control_stack.cli.training import Bars, load_torch, resumable
 
-EXIT_ABORTED = 1
 TASKS = ("pendulum", "hopper", "quadrotor")
 ARMS = ("cloning", "none", "spectral", "penalty", "both", "constant")
 
@@ -41,32 +36,19 @@ def add_parser(kinds: argparse._SubParsersAction) -> None:
 def run(options: argparse.Namespace) -> int:
     """Trains; returns the exit code."""
     check_seed(options.seed)
-    if not options.out:
-        raise InvalidInput("--out needs a folder, got an empty name")
-    if importlib.util.find_spec("torch") is None:
-        raise MissingDependency("torch", "learn")
-    import torch
+    folder = output_folder(options.out)
+    load_torch()
 
     from control_stack.learning.imitation.study import Study
 
-    torch.set_num_threads(1)  # small products are slower on more
-    folder = Path(options.out)
     shown = Path(options.demonstrations) if options.demonstrations is not None else None
     with (
-        Bars() as bars,
-        Study(folder, options.task, options.arms, options.seed, options.seeds, options.steps, shown, bars,
+        resumable(folder),
+        Bars("step", 8) as bars,
+        Study(folder, options.task, options.arms, options.seed, options.seeds, options.steps, shown, bars.show,
               _command(options)) as study,
     ):  # fmt: skip
-        try:
-            summary = study.run()
-        except TrainingAborted as error:
-            bars.close()
-            print(f"aborted: {error}", file=sys.stderr)
-            return EXIT_ABORTED
-        except KeyboardInterrupt:
-            bars.close()
-            print(f"{shlex.quote(str(folder))} is gone on with by the same command", file=sys.stderr)
-            raise
+        summary = study.run()
     _print(summary)
     print(f"policies: {folder / 'policies.safetensors'}")
     return 0
@@ -79,41 +61,6 @@ def _command(options: argparse.Namespace) -> str:
     words += ["--seeds", str(options.seeds), "--seed", str(options.seed)]
     words += ["--steps", str(options.steps)] if options.steps is not None else []
     return shlex.join(words + (["--demonstrations", "FILE"] if options.demonstrations is not None else []))
-
-
-class Bars:
-    """One progress bar after the other, a stage each, with the last scores."""
-
-    def __init__(self) -> None:
-        self._bar: Any = None
-        self._stage = ""
-
-    def __enter__(self) -> Bars:
-        return self
-
-    def __exit__(self, *details: object) -> None:
-        self.close()
-
-    def __call__(self, stage: str, done: int, total: int, words: str) -> None:
-        """Shows how far a stage is, and words about it where there are new ones."""
-        if stage != self._stage or self._bar is None:
-            self.close()
-            self._stage = stage
-            # Without a terminal a line is written now and then, for logs.
-            interval = 0.5 if sys.stderr.isatty() else 60.0
-            self._bar = tqdm(
-                total=total, initial=done, desc=f"{stage:<8}", unit="step", file=sys.stderr,
-                mininterval=interval, maxinterval=2.0 * interval, dynamic_ncols=True,
-            )  # fmt: skip
-        if words:
-            self._bar.set_postfix_str(words, refresh=False)
-        self._bar.update(min(done, total) - self._bar.n)
-
-    def close(self) -> None:
-        """Ends the bar that is shown."""
-        if self._bar is not None:
-            self._bar.close()
-            self._bar = None
 
 
 def _print(summary: dict[str, Any]) -> None:

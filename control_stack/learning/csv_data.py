@@ -11,8 +11,6 @@ marked by ``u:``, inputs, which hold from their row to the next. Every name carr
 
 from __future__ import annotations
 
-import csv
-import math
 import re
 from collections.abc import Callable
 from itertools import groupby
@@ -20,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
+from control_stack.csv_text import finite, read_rows
 from control_stack.errors import InvalidInput
 from control_stack.learning.data import Dataset, check, dataset
 from control_stack.protocols import DynamicsSpec
@@ -62,7 +61,7 @@ def read_csv(path: str | Path) -> Dataset:
             [
                 [
                     0.0 if k == key else last[k] if i == count - 1 and last[k] is not None
-                    else _number(cell, f"{path}, line {place[i]}: {names[k]}")
+                    else finite(cell, f"{path}, line {place[i]}: {names[k]}")
                     for k, cell in enumerate(row)
                 ]
                 for i, row in enumerate(block)
@@ -84,15 +83,7 @@ def read_csv(path: str | Path) -> Dataset:
 
 def _rows(path: Path) -> tuple[list[int], list[str], list[list[str]]]:
     """Line numbers of header and rows, header, rows; cells stripped."""
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file)
-            read = [(reader.line_num, [cell.strip() for cell in row]) for row in reader]
-    except FileNotFoundError:
-        raise InvalidInput(f"{path} does not exist") from None
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InvalidInput(f"{path}: cannot be read as CSV text: {error}") from None
-    read = [(line, row) for line, row in read if any(row) and not row[0].startswith("#")]
+    read = read_rows(path)
     if len(read) < 2:
         raise InvalidInput(f"{path}: no rows of values; {_EXPECTED}")
     header = read[0][1]
@@ -135,13 +126,3 @@ def sample_time(steps: Array, place: Callable[[int], str]) -> float:
             "resample the log first"
         )
     return float(f"{dt:.9g}")  # 0.05 rather than 0.04999999999999982
-
-
-def _number(cell: str, place: str) -> float:
-    try:
-        value = float(cell)
-    except ValueError:
-        raise InvalidInput(f"{place} is '{cell}', not a number") from None
-    if not math.isfinite(value):
-        raise InvalidInput(f"{place} is {cell}, not a finite number")
-    return value

@@ -181,9 +181,8 @@ def load(path: str | Path) -> Dataset:
         raise InvalidInput(
             f"{path}: expected a .safetensors, .csv or .mcap file, or the folder of control-stack collect"
         )
-    tensors, sha256 = artefact.read_tensors(path, _WHAT)
-    card, card_file = artefact.read_card(path), path.with_suffix(".json")
-    artefact.check_signature(path, card, sha256)
+    tensors, card = artefact.read(path, _WHAT)
+    card_file = path.with_suffix(".json")
     if card.get("format") != FORMAT:
         raise InvalidInput(f"{card_file}: not the card of a data set (format '{FORMAT}')")
     if set(tensors) != {"states", "inputs", "lengths"}:

@@ -120,12 +120,7 @@ class GatedChain:
         Raises:
             InvalidInput: A file is missing, damaged or not what its card says.
         """
-        file = artefact.weights_path(path, _WHAT)
-        stored, sha256 = artefact.read_tensors(file, _WHAT)
-        card = artefact.read_card(file)
-        artefact.check_signature(file, card, sha256)
-        if card.get("format") != FORMAT:
-            raise InvalidInput(f"{file.with_suffix('.json')}: format is {card.get('format')!r}, expected {FORMAT!r}")
+        stored, card = artefact.read(path, _WHAT, FORMAT)
         try:
             spec = spec_from_card(card["spec"])
             wiring = from_card(card["wiring"], spec)
@@ -141,7 +136,7 @@ class GatedChain:
             )
             net.unrolled()  # refuses what does not fit
         except (InvalidInput, KeyError, TypeError, ValueError, IndexError) as error:
-            raise InvalidInput(f"{file}: {error}") from None
+            raise InvalidInput(f"{path}: {error}") from None
         return net
 
 

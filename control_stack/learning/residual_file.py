@@ -39,19 +39,16 @@ def save_residual(
         logs: What is known of each, winds included. training: command, seed, git_revision, wall_time_s, hardware.
         figures: Held-out errors.
     """
-    artefact.check_training(path, training)
-    card = {
+    contract = {
         **_contract(parameters, level),
         "airframe": parameters.flatten().tolist(),
         "layers": [len(SEEN), *(len(bias) for bias in network.biases)],
         "logs": plain(list(logs)),
-        "training": plain(training),
-        "figures": plain(figures),
     }
     stored = {name: np.asarray(getattr(network, name), dtype=float) for name in _VECTORS}
     for k, (weight, bias) in enumerate(zip(network.weights, network.biases, strict=True)):
         stored |= {f"weight.{k}": weight, f"bias.{k}": bias}
-    return artefact.write(path, stored, card, _WHAT)
+    return artefact.write_model(path, stored, contract, training, figures, _WHAT)
 
 
 def fitted_level(path: str | Path) -> CommandLevel:
@@ -77,9 +74,8 @@ def load_residual(
             the vehicle's file has changed since.
     """
     file = _file(path)
-    stored, sha256 = artefact.read_tensors(file, _WHAT)
-    card, place = artefact.read_card(file), file.with_suffix(".json")
-    artefact.check_signature(file, card, sha256)
+    place = file.with_suffix(".json")
+    stored, card = artefact.read(file, _WHAT)
     for key, expected in _contract(parameters, level).items():
         if card.get(key) != expected:
             raise InvalidInput(f"{place}: {key} is {card.get(key)!r}, this flight needs {expected!r}")

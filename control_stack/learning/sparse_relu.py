@@ -23,6 +23,7 @@ from control_stack.bounds.network import GATES
 from control_stack.errors import InvalidInput
 from control_stack.learning.spec import spec_from_card
 from control_stack.protocols import DynamicsSpec
+from control_stack.rollout import rollout
 from control_stack.types import Array
 
 FORMAT = "control-stack sparse ReLU dynamics, 1"
@@ -115,13 +116,7 @@ class SparseReLUDynamics:
 
     def rollout(self, x0: Any, us: Any, p: Any = None) -> Array:
         """(..., nx), (..., T, nu) -> (..., T + 1, nx), x0 first."""
-        us = np.asarray(us, dtype=float)
-        x = np.asarray(x0, dtype=float)
-        x = np.broadcast_to(x, (*np.broadcast_shapes(x.shape[:-1], us.shape[:-2]), x.shape[-1]))
-        states = [x]
-        for t in range(us.shape[-2]):
-            states.append(self.step(states[-1], us[..., t, :], p))
-        return np.stack(states, -2)
+        return rollout(self.step, x0, us, p)
 
     def collapsed(self) -> SparseReLUDynamics:
         """The same function with ReLUs only: zeros dropped, linear units multiplied into what reads them."""
@@ -166,21 +161,13 @@ class SparseReLUDynamics:
         return step_function(self.to_network(), self.nx, len(self.spec.inputs))
 
     def save(self, path: str | Path, *, training: Mapping[str, Any], figures: Mapping[str, Any]) -> SparseReLUDynamics:
-        """Writes ``path`` (.safetensors) and its card; the model with that card.
-
-        Args:
-            path: Of the weights.
-            training: command, seed, git_revision, wall_time_s, hardware, and what else there is to tell.
-            figures: What was measured with these weights.
-        """
-        artefact.check_training(path, training)
-        card = {**self._contract(), "training": plain(training), "figures": plain(figures)}
+        """Writes ``path`` (.safetensors) and its card (``tensors.write_model``); the model with that card."""
         stored: dict[str, Any] = {}
         for k, layer in enumerate(self.layers, 1):
             stored |= {f"layer.{k}.weight.{j}": weight for j, weight in layer.weights.items()}
             stored[f"layer.{k}.bias"] = layer.bias
             stored[f"layer.{k}.gates"] = np.array([GATES.index(gate) for gate in layer.gates], dtype=np.uint8)
-        return replace(self, card=artefact.write(path, stored, card, _WHAT))
+        return replace(self, card=artefact.write_model(path, stored, self._contract(), training, figures, _WHAT))
 
     @classmethod
     def load(cls, path: str | Path) -> SparseReLUDynamics:
@@ -189,24 +176,16 @@ class SparseReLUDynamics:
         Raises:
             InvalidInput: A file is missing, damaged or not what its card says.
         """
-        file = artefact.weights_path(path, _WHAT)
-        stored, sha256 = artefact.read_tensors(file, _WHAT)
-        card = artefact.read_card(file)
-        artefact.check_signature(file, card, sha256)
-        place = file.with_suffix(".json")
-        if card.get("format") != FORMAT:
-            raise InvalidInput(f"{place}: format is {card.get('format')!r}, this code runs {FORMAT!r}")
+        stored, card = artefact.read(path, _WHAT, FORMAT)
         try:
             spec = spec_from_card(card["spec"])
         except (InvalidInput, KeyError, TypeError, ValueError) as error:
-            raise InvalidInput(f"{place}: {error}") from None
+            raise InvalidInput(f"{Path(path).with_suffix('.json')}: {error}") from None
         try:
             model = cls(spec, _layers(stored), card)
         except (InvalidInput, KeyError, ValueError, IndexError) as error:
-            raise InvalidInput(f"{file}: {error}") from None
-        for key, expected in model._contract().items():
-            if card.get(key) != expected:
-                raise InvalidInput(f"{place}: {key} is not that of the weights in {file.name}")
+            raise InvalidInput(f"{path}: {error}") from None
+        artefact.check_contract(path, card, model._contract())
         return model
 
     def _contract(self) -> dict[str, Any]:

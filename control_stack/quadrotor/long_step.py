@@ -35,6 +35,7 @@ from control_stack.quadrotor.parameters import (
     QuadrotorParameters,
     airframe_from_columns,
 )
+from control_stack.rollout import rollout
 from control_stack.types import Array, CommandLevel
 
 PARAMETER_SIZE = DISTURBANCE_SIZE + AIRFRAME_SIZE
@@ -195,10 +196,7 @@ class LongStepQuadrotor:
 
     def rollout(self, x0: Any, us: Any, p: Any = None) -> Array:
         """(..., nx), (..., T, 4) -> (..., T + 1, nx), x0 first."""
-        states = [np.asarray(x0, dtype=float)]
-        for k in range(np.shape(us)[-2]):
-            states.append(self.step(states[-1], np.asarray(us)[..., k, :], p))
-        return np.stack(np.broadcast_arrays(*states), axis=-2)
+        return rollout(self.step, x0, us, p)
 
     def to_casadi(self) -> Any:
         """casadi.Function f(x, u, p) -> x+. Raises MissingDependency without casadi."""

@@ -21,6 +21,7 @@ from control_stack.protocols import DynamicsSpec
 from control_stack.quadrotor.dynamics import DISTURBANCE_SIZE, Columns, rotor_thrust
 from control_stack.quadrotor.long_step import FORCE, PARAMETER_SIZE, LongStepQuadrotor
 from control_stack.quadrotor.parameters import airframe_from_columns
+from control_stack.rollout import rollout
 from control_stack.types import Array, CommandLevel
 
 SEEN = (
@@ -147,10 +148,7 @@ class ResidualQuadrotor:
 
     def rollout(self, x0: Any, us: Any, p: Any = None) -> Array:
         """(..., nx), (..., T, 4) -> (..., T + 1, nx), x0 first."""
-        states = [np.asarray(x0, dtype=float)]
-        for k in range(np.shape(us)[-2]):
-            states.append(self.step(states[-1], np.asarray(us)[..., k, :], p))
-        return np.stack(np.broadcast_arrays(*states), axis=-2)
+        return rollout(self.step, x0, us, p)
 
     def to_casadi(self) -> Any:
         """casadi.Function f(x, u, p) -> x+."""

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import math
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from control_stack.csv_text import finite, read_rows
 from control_stack.errors import InvalidInput
 from control_stack.trajectories.minimum_snap import MinimumSnap
 from control_stack.trajectories.sampled import SampledTrajectory
@@ -66,15 +65,7 @@ def _read(
     path: Path, required: tuple[str, ...], optional: tuple[tuple[str, ...], ...], min_rows: int
 ) -> tuple[dict[str, Array], list[int]]:
     """Columns by name and the line number of each row. Blank lines and # comments are skipped."""
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file)
-            rows = [(reader.line_num, [cell.strip() for cell in row]) for row in reader]
-    except FileNotFoundError:
-        raise InvalidInput(f"trajectory file {path} does not exist") from None
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InvalidInput(f"{path}: cannot be read as CSV text: {error}") from None
-    rows = [(n, row) for n, row in rows if any(row) and not row[0].startswith("#")]
+    rows = read_rows(path, f"trajectory file {path}")
     expected = f"expected columns {','.join(required)}" + "".join(f"[,{','.join(group)}]" for group in optional)
     if not rows:
         raise InvalidInput(f"{path}, line 1: the file is empty; {expected}")
@@ -86,7 +77,9 @@ def _read(
             raise InvalidInput(f"{path}, line {number}: {len(row)} values in {len(header)} columns")
         for j, (name, cell) in enumerate(zip(header, row, strict=True)):
             largest = _LARGEST_TIME if name == "t" else _LARGEST
-            values[i, j] = _number(cell, f"{path}, line {number}: {name}", largest)
+            values[i, j] = finite(cell, f"{path}, line {number}: {name}")
+            if abs(values[i, j]) > largest:
+                raise InvalidInput(f"{path}, line {number}: {name} is {cell}, further than {largest:g} from 0")
     if len(rows) < min_rows:
         last = rows[-1][0] if rows else line
         raise InvalidInput(f"{path}, line {last}: {len(rows)} rows of values, at least {min_rows} are needed")
@@ -110,15 +103,3 @@ def _check_header(
     missing = [name for name in wanted if name not in header]
     if missing:
         raise InvalidInput(f"{place}: column '{missing[0]}' is missing; {expected}")
-
-
-def _number(cell: str, place: str, largest: float) -> float:
-    try:
-        value = float(cell)
-    except ValueError:
-        raise InvalidInput(f"{place} is '{cell}', not a number") from None
-    if not math.isfinite(value):
-        raise InvalidInput(f"{place} is {cell}, not a finite number")
-    if abs(value) > largest:
-        raise InvalidInput(f"{place} is {cell}, further than {largest:g} from 0")
-    return value

@@ -26,6 +26,7 @@ import numpy as np
 from control_stack.errors import InvalidInput
 from control_stack.protocols import DynamicsSpec
 from control_stack.quadrotor.symbolic import import_casadi
+from control_stack.rollout import rollout
 from control_stack.types import Array
 
 _CHORD = 0.7  # rad/s, as far as corrections of a plan go
@@ -56,10 +57,7 @@ class InverseStep:
 
     def rollout(self, x0: Any, us: Any, p: Any = None) -> Array:
         """(..., 2n), (..., T, n) -> (..., T + 1, 2n), x0 first."""
-        states = [np.asarray(x0, dtype=float)]
-        for k in range(np.shape(us)[-2]):
-            states.append(self.step(states[-1], np.asarray(us)[..., k, :], p))
-        return np.stack(np.broadcast_arrays(*states), axis=-2)
+        return rollout(self.step, x0, us, p)
 
     def to_casadi(self) -> Any:
         """casadi.Function f(x, u, p) -> x+ after spec.dt."""

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from control_stack.cli import main
+from control_stack.errors import TrainingAborted
 from control_stack.learning.data import load
 from control_stack.learning.spec import TaskSpec
 from sim.tasks import collect as collecting
@@ -101,6 +102,17 @@ def test_an_interrupted_collection_says_how_to_go_on(
     assert collect(out, *SMALL) == 0
     assert [call[2] for call in calls if call] == [0, 20, 20, 40]  # the first part was not simulated again
     assert contents(out) == contents(uninterrupted)
+
+
+def test_a_collection_whose_worker_was_killed_ends_with_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    def killed_worker(*arguments):
+        raise TrainingAborted("a process was killed")
+
+    monkeypatch.setattr(collecting, "explore", killed_worker)
+    assert collect(tmp_path / "out", *SMALL) == 1
+    assert capsys.readouterr().err.splitlines()[-1] == "aborted: a process was killed"
 
 
 def test_a_complete_collection_is_left_as_it_is(uninterrupted: Path, capsys: pytest.CaptureFixture[str]):

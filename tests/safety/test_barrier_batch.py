@@ -39,11 +39,11 @@ def test_where_one_row_is_broken_it_is_the_nearest_thrust_vector_that_keeps_it()
     moved = 0
     for k in range(400):
         rows, limits = rows_of(guard, *(part[k] for part in parts))
-        assert gap[k] == pytest.approx(guard._seen(parts[0][k]).gap.min())
+        assert gap[k] == pytest.approx(guard.seen(parts[0][k]).gap.min())
         excess = rows @ wanted[k] - limits
         broken = np.flatnonzero(excess > 0.0)
         nearest = wanted[k] - (excess[broken[0]] * rows[broken[0]] if len(broken) == 1 else 0.0)
-        cone = np.hypot(*nearest[:2]) < guard._tan * nearest[2] and np.linalg.norm(nearest) < guard._thrust.most
+        cone = np.hypot(*nearest[:2]) < guard.slope * nearest[2] and np.linalg.norm(nearest) < guard.thrust.most
         if len(broken) > 1 or not cone or (rows @ nearest - limits).max() > 1e-9 or nearest[2] < 0.3 * GRAVITY:
             continue
         moved += len(broken)
@@ -54,8 +54,8 @@ def test_where_one_row_is_broken_it_is_the_nearest_thrust_vector_that_keeps_it()
 def test_a_wider_margin_never_lets_the_vehicle_nearer():
     guard = SafetyFilter(SCENE, VEHICLE)
     one = tuple(part[:50] for part in states(50))
-    surfaces = guard._seen(one[0])
-    limits = [guard._limits(surfaces, one[1], one[2] + one[3], one[3], unknown) for unknown in (0.3, 0.8, 1.6)]
+    surfaces = guard.seen(one[0])
+    limits = [guard.surface_limits(surfaces, one[1], one[2] + one[3], one[3], unknown) for unknown in (0.3, 0.8, 1.6)]
     assert (limits[0] >= limits[1]).all() and (limits[1] >= limits[2]).all()
 
 

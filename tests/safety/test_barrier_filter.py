@@ -57,11 +57,11 @@ def test_a_safe_command_is_passed_on_bit_for_bit(command):
 def test_the_flown_thrust_vector_is_the_nearest_admissible_one(level):
     guard = SafetyFilter(replace(ROOM, obstacles=(Obstacle((1.2, 0.6, 1.0), (1.2, 0.6, 1.0), 0.4),)), VEHICLE)
     state, seen = at((1.2, 0.0, 1.2), (1.0, 0.3, 0.2)), []
-    plain = guard._thrust.write
-    guard._thrust.write = lambda force, like, outlook: (seen.append((force, outlook)), plain(force, like, outlook))[1]
+    plain = guard.thrust.write
+    guard.thrust.write = lambda force, like, outlook: (seen.append((force, outlook)), plain(force, like, outlook))[1]
     command = GeometricController(VEHICLE, level)(0.0, state, Reference(np.array([3.0, 1.0, 1.5])))
-    outlook = guard._thrust.look(state)
-    wanted = guard._thrust.read(command, outlook)
+    outlook = guard.thrust.look(state)
+    wanted = guard.thrust.read(command, outlook)
     guard(state, command)
     assert guard.answer is Answer.CHANGED
     force = seen[0][0]
@@ -74,8 +74,8 @@ def test_the_flown_thrust_vector_is_the_nearest_admissible_one(level):
         other = force + direction
         tilted = np.hypot(*other[:2]) > np.tan(guard._tilt) * np.cos(np.pi / 16) * other[2]
         body = outlook.body @ other
-        turned = max(abs(body[0]), abs(body[1])) > guard._thrust.steepest * GRAVITY  # the thrust before the first
-        weak = not guard._thrust.least <= body[2] <= guard._thrust.most
+        turned = max(abs(body[0]), abs(body[1])) > guard.thrust.steepest * GRAVITY  # the thrust before the first
+        weak = not guard.thrust.least <= body[2] <= guard.thrust.most
         if not (tilted or turned or weak) and (rows @ other - limits <= 0.0).all():
             assert np.linalg.norm(other - wanted) >= np.linalg.norm(force - wanted) - 1e-6
 
@@ -84,7 +84,7 @@ def test_the_flown_thrust_vector_is_the_nearest_admissible_one(level):
 def test_read_and_write_agree(level):
     """A thrust vector that is written and then read is the same, but for the time that the thrust takes."""
     guard = SafetyFilter(ROOM, VEHICLE)
-    thrust = guard._thrust
+    thrust = guard.thrust
     state = at((0, 0, 1))
     like = dict(zip(LEVELS, hover_commands(), strict=True))[level]
     outlook = thrust.look(state)
@@ -145,7 +145,7 @@ def _flight(scene, level, wish, seconds, start=(0.0, 0.0, 1.2), push=True, param
     for k in range(round(seconds * 100)):
         state = vehicle.state()
         if push:
-            surfaces = guard._seen(state.position_w)
+            surfaces = guard.seen(state.position_w)
             n = surfaces.towards[surfaces.gap.argmin()]
             vehicle.set_disturbance(0.95 * guard.unknown * float(parameters.mass) * n, np.zeros(3))
         vehicle.send(guard(state, controller(0.01 * k, state, wish(0.01 * k, state))))

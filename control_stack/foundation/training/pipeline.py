@@ -9,17 +9,17 @@ summary.json, training.png
 
 from __future__ import annotations
 
-import fcntl
-import json
 from collections.abc import Callable, Iterable
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import torch
 import yaml
 
-from control_stack.artefacts.runs import git_revision, machine, plain, provenance, write_json
+from control_stack.artefacts.claim import ClaimedFolder
+from control_stack.artefacts.runs import machine, plain, provenance, write_json
+from control_stack.artefacts.tensors import training_of
 from control_stack.errors import InvalidInput, TrainingAborted, UnknownName
 from control_stack.foundation import weights as artefact
 from control_stack.foundation.observation import NO_LEAD, Lead
@@ -78,7 +78,7 @@ def _checked(kind: Any, values: dict[str, Any], what: str) -> dict[str, Any]:
     return out
 
 
-class Training:
+class Training(ClaimedFolder):
     """A training in a folder, which it keeps to itself until the end of the context.
 
     Args:
@@ -93,40 +93,12 @@ class Training:
     """
 
     def __init__(self, folder: Path, recipe: Recipe, report: recipe.Report, engine: str = "local", command: str = ""):
-        self.folder, self.recipe, self.command = folder, recipe, command
+        self.recipe, self.command = recipe, command
         self._report, self._engine = report, engine
         self._histories: dict[str, history.History] = {}
         if engine == "ray":
             ray_tasks.require()
-        self._claim()
-        self._lock = _locked(self.folder / ".lock")
-
-    def __enter__(self) -> Training:
-        return self
-
-    def __exit__(self, *details: object) -> None:
-        self._lock.close()
-
-    def _claim(self) -> None:
-        path, mine = self.folder / "recipe.json", plain(self.recipe)
-        if self.folder.exists() and not self.folder.is_dir():
-            raise InvalidInput(f"output folder {self.folder} is a file")
-        if path.is_file():
-            try:
-                found = json.loads(path.read_text(encoding="utf-8"))
-            except ValueError:
-                raise InvalidInput(f"{path} is not valid JSON: remove the folder or name another") from None
-            if found != mine:
-                difference = _difference(found, mine)
-                raise InvalidInput(f"{self.folder} holds another recipe ({difference}): name another folder")
-            return
-        if self.folder.is_dir() and any(self.folder.iterdir()):
-            raise InvalidInput(f"output folder {self.folder} is not empty and holds no recipe: name another")
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            write_json(path, mine)
-        except OSError as error:
-            raise InvalidInput(f"cannot write into {self.folder}: {error.strerror}") from None
+        super().__init__(folder, plain(recipe), "recipe", "another training runs")
 
     def run(self, stages: Iterable[str]) -> None:
         """Runs stages in order; those that are done are only looked up.
@@ -222,11 +194,8 @@ class Training:
         used = {"distilled": STAGES[:3], "tuned": STAGES[:4], "direct": ("direct",)}[name]
         seconds = {stage: self._course(stage).get("wall_time_s", 0.0) for stage in used}
         training = {
-            "command": self.command,
-            "seed": self.recipe.seed,
-            "git_revision": git_revision(),
+            **training_of(self.command, self.recipe.seed, sum(seconds.values())),
             "teachers": 0 if name == "direct" else self.recipe.teachers,
-            "wall_time_s": sum(seconds.values()),
             "wall_time_by_stage_s": seconds,
             "hardware": {**machine(), "workers": self.recipe.workers, "device": self.recipe.device},
             "recipe": plain(self.recipe),
@@ -263,17 +232,6 @@ class Training:
         }
 
 
-def _locked(path: Path) -> TextIO:
-    """The file, locked until this process ends or lets go of it: two trainings in one folder would mix."""
-    file = path.open("w", encoding="utf-8")
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        file.close()
-        raise InvalidInput(f"another training runs in {path.parent}") from None
-    return file
-
-
 def validation(pilot: NetworkPilot, count: int) -> dict[str, dict[str, float]]:
     """All tests on airframes that nothing was chosen on: survival, RMSE with losses as 1 m, action change."""
     out = {}
@@ -288,18 +246,6 @@ def validation(pilot: NetworkPilot, count: int) -> dict[str, dict[str, float]]:
             "action_change": float(flight.change[:, alive].mean()) if alive.any() else float("nan"),
         }
     return out
-
-
-def _difference(found: Any, mine: dict[str, Any]) -> str:
-    if not isinstance(found, dict):
-        return "unreadable"
-    for name, value in mine.items():
-        other = found.get(name)
-        if other != value:
-            if isinstance(value, dict) and isinstance(other, dict):
-                return f"{name} {_difference(other, value)}"
-            return f"{name} {other}, not {value}"
-    return "an older format"
 
 
 def updates_by_stage(recipe: Recipe) -> dict[str, int]:

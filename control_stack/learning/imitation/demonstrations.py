@@ -109,9 +109,7 @@ def load(path: str | Path, name: str) -> Demonstrations:
         InvalidInput: No such file, another kind of file, another task, other spaces, or values that nothing can be
             learned from.
     """
-    tensors, sha256 = artefact.read_tensors(path, _WHAT)
-    card = artefact.read_card(path)
-    artefact.check_signature(path, card, sha256)
+    tensors, card = artefact.read(path, _WHAT)
     if card.get("format") != FORMAT:
         raise InvalidInput(f"{path}: its card is not of the format '{FORMAT}'")
     check_spaces(path, card, name)

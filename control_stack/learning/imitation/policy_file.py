@@ -90,17 +90,16 @@ def save(
     training: Mapping[str, Any], figures: Mapping[str, Any],
 ) -> Policies:  # fmt: skip
     """Writes policies of the task ``name`` with their card; returns them as read back."""
-    artefact.check_training(path, training)
-    card = {
+    contract = {
         "format": FORMAT, "task": name, **spaces(task_named(name)), "layers": list(sizes), "hidden": "relu",
         "output": "tanh, -1..1", "clip": scales.clip if math.isfinite(scales.clip) else None,
-        "members": [dict(member) for member in members], "training": dict(training), "figures": dict(figures),
+        "members": [dict(member) for member in members],
     }  # fmt: skip
     tensors = {
         "weights": np.asarray(weights, np.float32), "mean": np.asarray(scales.mean, np.float64),
         "scale": np.asarray(scales.scale, np.float64),
     }  # fmt: skip
-    artefact.write(path, tensors, card, _WHAT)
+    artefact.write_model(path, tensors, contract, training, figures, _WHAT)
     return load(path, name)
 
 
@@ -110,9 +109,7 @@ def load(path: str | Path, name: str) -> Policies:
     Raises:
         InvalidInput: No such file, another kind of file, another task, other spaces, or tensors that do not fit.
     """
-    tensors, sha256 = artefact.read_tensors(path, _WHAT)
-    card = artefact.read_card(path)
-    artefact.check_signature(path, card, sha256)
+    tensors, card = artefact.read(path, _WHAT)
     if card.get("format") != FORMAT:
         raise InvalidInput(f"{path}: its card is not of the format '{FORMAT}'")
     check_spaces(path, card, name)

@@ -13,15 +13,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 from scipy.stats import t as student_t
 
-from control_stack.artefacts.runs import git_revision, machine, plain, provenance, write_json
+from control_stack.artefacts import tensors as artefact
+from control_stack.artefacts.claim import ClaimedFolder
+from control_stack.artefacts.runs import plain, provenance, write_json
 from control_stack.errors import InvalidInput
-from control_stack.exclusive import lock
-from control_stack.learning.claim import claim
 from control_stack.learning.imitation import demonstrations, experts, policy_file
 from control_stack.learning.imitation.arms import ARMS, Member, members
 from control_stack.learning.imitation.demonstrations import Demonstrations
@@ -36,7 +36,7 @@ SCORE_SEED, SCORED = 90_000, 20  # episodes that the reported scores come from; 
 Report = Callable[[str, int, int, str], None]  # stage, done, total, words
 
 
-class Study:
+class Study(ClaimedFolder):
     """A study in a folder, which it keeps to itself until the end of the context.
 
     Args:
@@ -57,7 +57,7 @@ class Study:
         self, folder: Path, name: str, arms: Sequence[str], seed: int, seeds: int, steps: int | None = None,
         shown: Path | None = None, report: Report = lambda *_: None, command: str = "",
     ):  # fmt: skip
-        self.folder, self.name, self.task = folder, name, task_named(name)
+        self.name, self.task = name, task_named(name)
         self.members, self._seed, self._report, self._command = members(arms, seed, seeds), seed, report, command
         steps = self.task.steps if steps is None else steps
         if steps < 1:
@@ -67,20 +67,11 @@ class Study:
         self.recipe = Recipe(steps=steps)
         self._given = demonstrations.load(shown, name) if shown is not None else None
         digest = self._given.card["sha256"] if self._given else None
-        claim(folder, {
+        told = {
             "task": name, "arms": [arm for arm in ARMS if arm in arms], "seed": seed, "seeds": seeds,
             "recipe": plain(self.recipe), "demonstrations": digest,
-        })  # fmt: skip
-        held = lock(f"fit-{folder.resolve()}")
-        if held is None:
-            raise InvalidInput(f"another process works in {folder}")
-        self._lock: IO[str] = held
-
-    def __enter__(self) -> Study:
-        return self
-
-    def __exit__(self, *details: object) -> None:
-        self._lock.close()
+        }  # fmt: skip
+        super().__init__(folder, told, busy="another process works")
 
     def run(self) -> dict[str, Any]:
         """All stages, those that are done skipped; returns the summary.
@@ -154,10 +145,7 @@ class Study:
         return experts.foundation(lanes, len(lanes))
 
     def _training(self, seconds: float) -> dict[str, Any]:
-        return {
-            "command": self._command, "seed": self._seed, "git_revision": git_revision(), "wall_time_s": seconds,
-            "hardware": machine(), "recipe": plain(self.recipe),
-        }  # fmt: skip
+        return {**artefact.training_of(self._command, self._seed, seconds), "recipe": plain(self.recipe)}
 
 
 def by_arm(stack: Sequence[Member] | Sequence[Mapping[str, Any]], scores: Array) -> dict[str, dict[str, Any]]:

@@ -8,7 +8,6 @@ summary.json, fit.png
 
 from __future__ import annotations
 
-import hashlib
 import json
 import time
 from collections.abc import Callable
@@ -20,10 +19,11 @@ import numpy as np
 
 from control_stack.arm.library import arm_names, load_arm
 from control_stack.arm.parameters import ArmParameters
-from control_stack.artefacts.runs import git_revision, machine, plain, provenance, write_json
+from control_stack.artefacts import tensors as artefact
+from control_stack.artefacts.claim import ClaimedFolder
+from control_stack.artefacts.runs import plain, provenance, write_json
 from control_stack.errors import InvalidInput
-from control_stack.exclusive import lock
-from control_stack.learning.data import Dataset
+from control_stack.learning.data import Dataset, dataset, digest
 from control_stack.learning.lagrangian import MODEL
 from control_stack.learning.lagrangian.evaluate import calibration, errors_after_change, figures, rows_of
 from control_stack.learning.lagrangian.labels import Labels, read_labels
@@ -56,7 +56,7 @@ def arm_of(data: Dataset, named: str | None) -> ArmParameters:
     return fitting[0]
 
 
-class Fit:
+class Fit(ClaimedFolder):
     """A fit in a folder, which it keeps to itself until the end of the context.
 
     Args:
@@ -83,7 +83,7 @@ class Fit:
         report: Callable[[int, float], None],
         command: str = "",
     ):
-        self.folder, self.recipe, self.command, self._report = folder, recipe, command, report
+        self.recipe, self.command, self._report = recipe, command, report
         self._data = arm_columns(data, arm)
         self._arm = arm
         labels = None if source is None else read_labels(source, data, arm.joints)
@@ -92,18 +92,8 @@ class Fit:
         if data.episodes < _FEWEST:
             self._data, labels = _cut(self._data, labels)
         self._labels = labels
-        self._digest = _digest(self._data)
-        self._claim()
-        held = lock(f"fit-{folder.resolve()}")
-        if held is None:
-            raise InvalidInput(f"another fit runs in {folder}")
-        self._lock = held
-
-    def __enter__(self) -> Fit:
-        return self
-
-    def __exit__(self, *details: object) -> None:
-        self._lock.close()
+        self._digest = digest(self._data)
+        super().__init__(folder, {**plain(recipe), "arm": arm.name, "data_sha256": self._digest})
 
     def run(self) -> dict[str, Any]:
         """Trains what is missing; writes model, summary and picture, and returns the summary."""
@@ -134,10 +124,9 @@ class Fit:
         ):  # fmt: skip
             found[name] = figures(model, rows_of(part, z))
             found[name]["after_change"] = errors_after_change(model, part, z)
-        spent = {"wall_time_s": time.monotonic() - wall, "cpu_time_s": time.process_time() - cpu}
         card = {
-            "command": self.command, "seed": r.seed, "git_revision": git_revision(), **spent, "hardware": machine(),
-            "recipe": plain(r), "data": self._about(samples, train),
+            **artefact.training_of(self.command, r.seed, time.monotonic() - wall),
+            "cpu_time_s": time.process_time() - cpu, "recipe": plain(r), "data": self._about(samples, train),
         }  # fmt: skip
         model.save(self.folder / MODEL, training=card, figures=found)
         fit_picture(found, losses, samples.dt, self.folder / "fit.png", f"{self._arm.name}, {r.structure}, {r.context}")
@@ -164,31 +153,6 @@ class Fit:
             about |= {"loads": len(held), "mass_kg": [held[:, 0].min(), held[:, 0].max()] if len(held) else None}
         return about
 
-    def _claim(self) -> None:
-        path, mine = (
-            self.folder / "fit.json",
-            {**plain(self.recipe), "arm": self._arm.name, "data_sha256": self._digest},
-        )
-        if path.is_file():
-            try:
-                found = json.loads(path.read_text(encoding="utf-8"))
-            except ValueError:
-                raise InvalidInput(f"{path} is not valid JSON: remove the folder or name another") from None
-            for name, value in mine.items():
-                if not isinstance(found, dict) or found.get(name) != value:
-                    other = found.get(name) if isinstance(found, dict) else found
-                    raise InvalidInput(
-                        f"{self.folder} holds another fit ({name} {other}, not {value}): name another folder"
-                    )
-            return
-        if self.folder.exists() and (not self.folder.is_dir() or any(self.folder.iterdir())):
-            raise InvalidInput(f"output folder {self.folder} is not empty and holds no fit: name another")
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            write_json(path, mine)
-        except OSError as error:
-            raise InvalidInput(f"cannot write into {self.folder}: {error.strerror}") from None
-
 
 def _cut(data: Dataset, labels: Labels | None) -> tuple[Dataset, Labels | None]:
     """One or two long logs as several episodes, so that some can be held out. Raises InvalidInput if they are short."""
@@ -198,8 +162,6 @@ def _cut(data: Dataset, labels: Labels | None) -> tuple[Dataset, Labels | None]:
             f"{data.episodes} log{'s' if data.episodes > 1 else ''} of at least {int(data.lengths.min())} samples: "
             "a fit needs three logs, or 300 samples in each"
         )
-    from control_stack.learning.data import dataset
-
     pieces = [
         (data.states[e, k * steps : (k + 1) * steps + 1], data.inputs[e, k * steps : (k + 1) * steps])
         for e in range(data.episodes)
@@ -216,10 +178,3 @@ def _parts(samples: Samples, recipe: Recipe) -> tuple[Samples, ...]:
     held = [max(1, round(share * count)) for share in recipe.shares[1:]]
     edges = [count - sum(held), count - held[1]]
     return tuple(samples.take(np.sort(part)) for part in np.split(order, edges))
-
-
-def _digest(data: Dataset) -> str:
-    sha = hashlib.sha256(json.dumps([*data.spec.state, *data.spec.inputs, data.spec.dt]).encode())
-    for array in (data.states, data.inputs, data.lengths):
-        sha.update(np.ascontiguousarray(array).tobytes())
-    return sha.hexdigest()

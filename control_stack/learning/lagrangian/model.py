@@ -20,6 +20,7 @@ from control_stack.errors import InvalidInput
 from control_stack.learning.lagrangian.matrices import ArrayMatrices, CasadiMatrices
 from control_stack.learning.lagrangian.structures import Structure
 from control_stack.protocols import DynamicsSpec
+from control_stack.rollout import rollout
 from control_stack.types import Array
 
 if TYPE_CHECKING:
@@ -117,11 +118,7 @@ class LagrangianDynamics:
 
     def rollout(self, x0: Any, us: Any, p: Any = None) -> Array:
         """(..., 2n), (..., T, n), p constant -> (..., T + 1, 2n), x0 first."""
-        us = np.asarray(us, dtype=float)
-        states = [np.asarray(x0, dtype=float)]
-        for t in range(us.shape[-2]):
-            states.append(self.step(states[-1], us[..., t, :], p))
-        return np.stack(np.broadcast_arrays(*states), axis=-2)
+        return rollout(self.step, x0, us, p)
 
     def inverse_casadi(self) -> Any:
         """casadi.Function (q, qd, qdd, p) -> tau: SX for ``flange``, MX with products of matrices for networks."""
@@ -169,34 +166,20 @@ class LagrangianDynamics:
         return {name[cut:]: value for name, value in self.weights.items() if name.startswith(_ENCODER)}
 
     def save(self, path: str | Path, *, training: Mapping[str, Any], figures: Mapping[str, Any]) -> LagrangianDynamics:
-        """Writes ``path`` (.safetensors) and its card; the model with that card.
-
-        Args:
-            path: Of the weights.
-            training: command, seed, git_revision, wall_time_s, hardware, and what else there is to tell.
-            figures: What was measured with these weights.
-        """
-        artefact.check_training(path, training)
-        card = {**self._contract(), "training": plain(training), "figures": plain(figures)}
-        return replace(self, card=artefact.write(path, dict(self.weights), card, _WHAT))
+        """Writes ``path`` (.safetensors) and its card (``tensors.write_model``); the model with that card."""
+        card = artefact.write_model(path, self.weights, self._contract(), training, figures, _WHAT)
+        return replace(self, card=card)
 
     @classmethod
     def load(cls, path: str | Path) -> LagrangianDynamics:
         """Reads a model and its card. Raises InvalidInput: a file is missing, damaged or not what its card says."""
-        file = artefact.weights_path(path, _WHAT)
-        weights, sha256 = artefact.read_tensors(file, _WHAT)
-        card, place = artefact.read_card(file), file.with_suffix(".json")
-        artefact.check_signature(file, card, sha256)
-        if card.get("format") != FORMAT:
-            raise InvalidInput(f"{place}: format is {card.get('format')!r}, this code runs {FORMAT!r}")
+        weights, card = artefact.read(path, _WHAT, FORMAT)
         try:
             arm = arm_of_card(card["arm"])
             model = cls(arm, card["structure"], weights, int(card["contexts"]), float(card["spec"]["dt"]), card)
         except (KeyError, TypeError, ValueError) as error:
-            raise InvalidInput(f"{place}: {error}") from None
-        for key, expected in model._contract().items():
-            if card.get(key) != expected:
-                raise InvalidInput(f"{place}: {key} is not that of the weights in {file.name}")
+            raise InvalidInput(f"{Path(path).with_suffix('.json')}: {error}") from None
+        artefact.check_contract(path, card, model._contract())
         return model
 
     def _contract(self) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from control_stack.learning.lipschitz.certificate import Certificate
 from control_stack.learning.lipschitz.network import CertifiedNetwork
 from control_stack.learning.spec import spec_from_card
 from control_stack.protocols import DynamicsSpec
+from control_stack.rollout import rollout
 from control_stack.types import Array
 
 FORMAT = "control-stack Lipschitz dynamics, 1"
@@ -89,12 +90,7 @@ class LipschitzDynamics:
 
     def rollout(self, x0: Any, us: Any, p: Any = None) -> Array:
         """(..., nx), (..., T, nu) -> (..., T + 1, nx), x0 first; p is held."""
-        us, x = np.asarray(us, dtype=float), np.asarray(x0, dtype=float)
-        x = np.broadcast_to(x, (*np.broadcast_shapes(x.shape[:-1], us.shape[:-2]), x.shape[-1]))
-        states = [x]
-        for t in range(us.shape[-2]):
-            states.append(self.step(states[-1], us[..., t, :], p))
-        return np.stack(states, -2)
+        return rollout(self.step, x0, us, p)
 
     def node(self, argument: Node) -> Node:
         """x+ on a layer [x, u, p] of ``control_stack.bounds``."""
@@ -112,15 +108,7 @@ class LipschitzDynamics:
         return step_function(self.to_network(), self.nx, self.nu, len(self.spec.parameters))
 
     def save(self, path: str | Path, *, training: Mapping[str, Any], figures: Mapping[str, Any]) -> LipschitzDynamics:
-        """Writes ``path`` (.safetensors) and its card; the model with that card.
-
-        Args:
-            path: Of the weights.
-            training: command, seed, git_revision, wall_time_s, hardware, and what else there is to tell.
-            figures: What was measured with these weights.
-        """
-        artefact.check_training(path, training)
-        card = {**self._contract(), "training": plain(training), "figures": plain(figures)}
+        """Writes ``path`` (.safetensors) and its card (``tensors.write_model``); the model with that card."""
         n, c = self.network, self.certificate
         stored: dict[str, Any] = {
             "affine.matrix": self.matrix, "affine.constant": self.constant, "center": n.center, "offset": n.offset,
@@ -129,7 +117,7 @@ class LipschitzDynamics:
         for k, (weight, bias) in enumerate(zip(n.weights, n.biases, strict=True), 1):
             stored |= {f"layer.{k}.weight": weight, f"layer.{k}.bias": bias}
         stored |= {f"multiplier.{k}": t for k, t in enumerate(c.multipliers, 1)}
-        return replace(self, card=artefact.write(path, stored, card, _WHAT))
+        return replace(self, card=artefact.write_model(path, stored, self._contract(), training, figures, _WHAT))
 
     @classmethod
     def load(cls, path: str | Path) -> LipschitzDynamics:
@@ -138,22 +126,14 @@ class LipschitzDynamics:
         Raises:
             InvalidInput: A file is missing, damaged or not what its card says, or the constant is not proved.
         """
-        file = artefact.weights_path(path, _WHAT)
-        stored, sha256 = artefact.read_tensors(file, _WHAT)
-        card = artefact.read_card(file)
-        artefact.check_signature(file, card, sha256)
-        place = file.with_suffix(".json")
-        if card.get("format") != FORMAT:
-            raise InvalidInput(f"{place}: format is {card.get('format')!r}, this code runs {FORMAT!r}")
+        stored, card = artefact.read(path, _WHAT, FORMAT)
         try:
             spec = spec_from_card(card["spec"])
             network = _network(stored, card["architecture"]["activation"])
             model = cls(spec, stored["affine.matrix"], stored["affine.constant"], network, card)
         except (InvalidInput, KeyError, TypeError, ValueError, IndexError) as error:
-            raise InvalidInput(f"{file}: {error}") from None
-        for key, expected in model._contract().items():
-            if card.get(key) != expected:
-                raise InvalidInput(f"{place}: {key} is not that of the weights in {file.name}")
+            raise InvalidInput(f"{path}: {error}") from None
+        artefact.check_contract(path, card, model._contract())
         return model
 
     def _contract(self) -> dict[str, Any]:

@@ -20,10 +20,10 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as from_bytes
 from safetensors.numpy import save as to_bytes
 
-from control_stack.artefacts.runs import git_revision, machine, plain, provenance, write_json
+from control_stack.artefacts import tensors as artefact
+from control_stack.artefacts.claim import ClaimedFolder
+from control_stack.artefacts.runs import plain, provenance, write_json
 from control_stack.errors import InvalidInput
-from control_stack.exclusive import lock
-from control_stack.learning.claim import claim
 from control_stack.learning.data import Dataset, digest
 from control_stack.learning.lipschitz.dynamics import LipschitzDynamics
 from control_stack.learning.lipschitz.fitting import Course, Recipe, Samples
@@ -130,7 +130,7 @@ def problem(data: Dataset, nominal: Nominal, parameters: Sequence[str], seed: in
     return Problem(spec, matrix, constant, samples, train, validation, test, everything.min(0), everything.max(0))
 
 
-class Fit:
+class Fit(ClaimedFolder):
     """A fit in a folder, which it keeps to itself until the end of the context.
 
     Args:
@@ -146,23 +146,13 @@ class Fit:
         self, folder: Path, recipe: Recipe, data: Dataset, nominal: Nominal, parameters: Sequence[str],
         report: Callable[[int, float], None] | None = None, command: str = "",
     ):  # fmt: skip
-        self.folder, self.recipe, self.command, self._report = folder, recipe, command, report
+        self.recipe, self.command, self._report = recipe, command, report
         self.problem = problem(data, nominal, parameters, recipe.seed)
         self.course = self.problem.course(recipe)
         self._told = {"kind": "lipschitz", **plain(recipe), "nominal": nominal, "parameters": list(parameters)}
         self._told["data_sha256"] = digest(data)
         self._name = str(data.card.get("task", "data"))
-        claim(folder, self._told)
-        held = lock(f"fit-{folder.resolve()}")
-        if held is None:
-            raise InvalidInput(f"another fit runs in {folder}")
-        self._lock = held
-
-    def __enter__(self) -> Fit:
-        return self
-
-    def __exit__(self, *details: object) -> None:
-        self._lock.close()
+        super().__init__(folder, self._told)
 
     def run(self) -> dict[str, Any]:
         """Trains on; writes model, summary and picture, and returns the summary."""
@@ -205,10 +195,7 @@ class Fit:
             "test_rmse_1_step": p.one_step(model, p.test),
             "trained_numbers": self.course.form.count,
         }
-        training = {
-            "command": self.command, "seed": self.recipe.seed, "git_revision": git_revision(), "wall_time_s": seconds,
-            "hardware": machine(), **self._told,
-        }  # fmt: skip
+        training = {**artefact.training_of(self.command, self.recipe.seed, seconds), **self._told}
         model = model.save(self.folder / MODEL, training=training, figures=figures)
         summary = {**provenance(), "command": self.command, "recipe": plain(self.recipe), **plain(figures)}
         subtitle = f"{self._name}, {self.recipe.method}, seed {self.recipe.seed}"

@@ -16,10 +16,10 @@ from typing import Any
 
 import numpy as np
 
-from control_stack.artefacts.runs import git_revision, machine, plain, provenance, write_json
+from control_stack.artefacts import tensors as artefact
+from control_stack.artefacts.claim import ClaimedFolder
+from control_stack.artefacts.runs import plain, provenance, write_json
 from control_stack.errors import InvalidInput, UnknownName
-from control_stack.exclusive import lock
-from control_stack.learning.claim import claim
 from control_stack.learning.data import Dataset, digest
 from control_stack.learning.gated_chain import GatedChain, scaling_of
 from control_stack.learning.prediction import prediction_errors
@@ -37,7 +37,7 @@ _EARLY = 0.05  # of the dense net's updates, after which a lottery ticket's weig
 _TIMED = 50  # updates that tell how long one takes
 
 
-class Fit:
+class Fit(ClaimedFolder):
     """A fit in a folder, which it keeps to itself until the end of the context.
 
     Args:
@@ -67,7 +67,7 @@ class Fit:
                 raise UnknownName("method", method, (*METHODS, *RIVALS))
         if not recipe.methods or ("scratch" in recipe.methods and recipe.methods[0] not in METHODS):
             raise InvalidInput("the first method is one that thins a net: 'scratch' copies the size of what it finds")
-        self.folder, self.recipe, self.command, self._report = folder, recipe, command, report
+        self.recipe, self.command, self._report = recipe, command, report
         depth = recipe.hidden_layers
         if recipe.objects:
             self.wiring = graph_net(data.spec, recipe.objects, depth, depth)
@@ -78,17 +78,7 @@ class Fit:
         self.scaling = scaling_of(self._train, self.wiring)
         weights = None if near is None else closeness(self._train, near, self.scaling)
         self._windows = Windows(self._train, self.scaling, weights)
-        claim(folder, {**plain(recipe), "data_sha256": self._digest})
-        held = lock(f"fit-{folder.resolve()}")
-        if held is None:
-            raise InvalidInput(f"another fit runs in {folder}")
-        self._lock = held
-
-    def __enter__(self) -> Fit:
-        return self
-
-    def __exit__(self, *details: object) -> None:
-        self._lock.close()
+        super().__init__(folder, {**plain(recipe), "data_sha256": self._digest})
 
     def run(self) -> dict[str, Any]:
         """Trains what is missing; writes model, summary and picture, and returns the summary."""
@@ -146,8 +136,10 @@ class Fit:
         source = "dense" if method != "lottery" or above == r.ladder[0] else method
         which = above if method == "lottery" else r.ladder[0]
         early = from_chain(GatedChain.load(_early(self.folder / source / f"{which}.safetensors")))
-        trainer = self._trainer(method, budget, sum(r.updates(budget)))
-        net, early = METHODS[method].thin(before, early, budget, trainer)
+        thin, tune = r.updates(budget)
+        trainer = self._trainer(method, budget, thin + tune)
+        net, early = METHODS[method].thin(before, early, budget, thin, trainer)
+        trainer.descend(net, tune, r.horizon(budget))
         if method == "lottery":
             early.chain().save(_early(path), {})
         return net
@@ -196,12 +188,9 @@ class Fit:
         }
         chosen = self._rung(r.methods[0], r.relus)
         way = [b for b in r.ladder if b >= r.relus] if r.methods[0] in METHODS else [r.relus]
+        seconds = sum(self._rung(r.methods[0], b).card["rung"]["wall_s"] for b in way)
         training = {
-            "command": self.command,
-            "seed": r.seed,
-            "git_revision": git_revision(),
-            "wall_time_s": sum(self._rung(r.methods[0], b).card["rung"]["wall_s"] for b in way),
-            "hardware": machine(),
+            **artefact.training_of(self.command, r.seed, seconds),
             "recipe": plain(r),
             "data_sha256": self._digest,
             "linear_units": chosen.card["rung"]["linear_units"],

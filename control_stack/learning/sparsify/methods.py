@@ -1,7 +1,8 @@
-"""Ways to thin a net to a budget of ReLUs. Each is given the net of the rung before, and trains as long as others."""
+"""Ways to thin a net to a budget of ReLUs. Each is given the net of the rung before, and as many updates as others."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 import torch
@@ -20,13 +21,14 @@ _ROUNDS = 20  # of taking away, within a rung
 class Method(Protocol):
     """Thins a net."""
 
-    def thin(self, net: Net, early: Net, budget: int, trainer: Trainer) -> tuple[Net, Net]:
-        """The net within the budget, tuned, and its ``early`` weights.
+    def thin(self, net: Net, early: Net, budget: int, updates: int, trainer: Trainer) -> tuple[Net, Net]:
+        """The net within the budget, still to be tuned, and its ``early`` weights.
 
         Args:
             net: Of the rung before; S = 1. It may be changed.
             early: The same units with the weights they had early in the dense net's training.
             budget: ReLUs in all copies.
+            updates: Of the training meanwhile.
             trainer: What to train with.
         """
 
@@ -34,25 +36,21 @@ class Method(Protocol):
 class Gates:
     """Gates drawn and learnt with the weights (``gates.DrawnGates``)."""
 
-    def thin(self, net: Net, early: Net, budget: int, trainer: Trainer) -> tuple[Net, Net]:
+    def thin(self, net: Net, early: Net, budget: int, updates: int, trainer: Trainer) -> tuple[Net, Net]:
         """See ``Method``."""
-        settings, recipe = GateSettings(), trainer.recipe
-        thin, tune = recipe.updates(budget)
-        gates = DrawnGates(net, settings, budget, thin, trainer.generator)
+        settings = GateSettings()
+        gates = DrawnGates(net, settings, budget, updates, trainer.generator)
         extra = [(logits, settings.rate) for logits in gates.logits]
-        trainer.descend(net, thin, recipe.horizons[0], gating=gates, extra=extra, begin=gates.draw)
-        net = relieved(net, gates.decided(), trainer.sample(net, _FITTED)[0])
-        trainer.descend(net, tune, recipe.horizon(budget))
-        return net, early
+        trainer.descend(net, updates, trainer.recipe.horizons[0], gating=gates, extra=extra, begin=gates.draw)
+        return relieved(net, gates.decided(), trainer.sample(net, _FITTED)[0]), early
 
 
 class Replace:
     """Replaces, a few at a time, the ReLUs whose affine stand-ins do least harm, and trains in between."""
 
-    def thin(self, net: Net, early: Net, budget: int, trainer: Trainer) -> tuple[Net, Net]:
+    def thin(self, net: Net, early: Net, budget: int, updates: int, trainer: Trainer) -> tuple[Net, Net]:
         """See ``Method``."""
-        recipe, first, spent = trainer.recipe, net.count(RELU), 0
-        thin, tune = recipe.updates(budget)
+        first, spent = net.count(RELU), 0
         for i in range(_ROUNDS):
             xi, change = trainer.sample(net, _FITTED // 4)
             worst = harms(net, xi, change)
@@ -61,10 +59,9 @@ class Replace:
             linear = [torch.full_like(g, IDENTITY) for g in net.gates]
             target = round(first * (budget / first) ** ((i + 1) / _ROUNDS))
             net = relieved(net, kept_within(linear, scores, net.copies, target), trainer.sample(net, _FITTED)[0])
-            until = round(thin * (i + 1) / _ROUNDS)
-            trainer.descend(net, until - spent, recipe.horizons[0])
+            until = round(updates * (i + 1) / _ROUNDS)
+            trainer.descend(net, until - spent, trainer.recipe.horizons[0])
             spent = until
-        trainer.descend(net, tune, recipe.horizon(budget))
         return net, early
 
 
@@ -73,18 +70,14 @@ class Lasso:
 
     price = 1e-3
 
-    def thin(self, net: Net, early: Net, budget: int, trainer: Trainer) -> tuple[Net, Net]:
+    def thin(self, net: Net, early: Net, budget: int, updates: int, trainer: Trainer) -> tuple[Net, Net]:
         """See ``Method``."""
-        recipe = trainer.recipe
-        thin, tune = recipe.updates(budget)
 
         def penalty() -> Tensor:
             return self.price * torch.stack([m.sum() for m in magnitudes(net)]).sum()
 
-        trainer.descend(net, thin, recipe.horizons[0], penalty=penalty)
-        net = net.thinned(best(net, magnitudes(net), budget))
-        trainer.descend(net, tune, recipe.horizon(budget))
-        return net, early
+        trainer.descend(net, updates, trainer.recipe.horizons[0], penalty=penalty)
+        return net.thinned(best(net, magnitudes(net), budget)), early
 
 
 class GraNet:
@@ -95,20 +88,18 @@ class GraNet:
 
     regenerated = 0.2  # of the kept at first; falls to 0 as a cosine would, here linearly
 
-    def thin(self, net: Net, early: Net, budget: int, trainer: Trainer) -> tuple[Net, Net]:
+    def thin(self, net: Net, early: Net, budget: int, updates: int, trainer: Trainer) -> tuple[Net, Net]:
         """See ``Method``."""
-        recipe, first = trainer.recipe, net.count(RELU)
-        thin, tune = recipe.updates(budget)
-        masks = Masks(net)
-        every = max(1, thin // _ROUNDS)
+        first, masks = net.count(RELU), Masks(net)
+        every = max(1, updates // _ROUNDS)
         kept = best(net, magnitudes(net), first)
 
         def prune(update: int) -> None:
             nonlocal kept
-            last = update == thin - 1
+            last = update == updates - 1
             if update % every != every - 1 and not last:
                 return
-            left = 0.0 if last else max(0.0, 1.0 - (update + 1) / (0.8 * thin))
+            left = 0.0 if last else max(0.0, 1.0 - (update + 1) / (0.8 * updates))
             count = budget + (first - budget) * left**3
             with torch.no_grad():
                 alive = [values * size for values, size in zip(masks.values, magnitudes(net), strict=True)]
@@ -119,30 +110,18 @@ class GraNet:
                 kept = best(net, scores, count)
                 masks.set(kept)
 
-        trainer.descend(
-            net,
-            thin,
-            recipe.horizons[0],
-            gating=masks,
-            extra=[(m, 0.0) for m in masks.values],
-            end=prune,
-        )
-        net = net.thinned(kept)
-        trainer.descend(net, tune, recipe.horizon(budget))
-        return net, early
+        _descend_masked(net, masks, prune, updates, trainer)
+        return net.thinned(kept), early
 
 
 class Lottery:
     """The largest ReLUs of the trained net, with the weights they had early (Frankle et al., 2020)."""
 
-    def thin(self, net: Net, early: Net, budget: int, trainer: Trainer) -> tuple[Net, Net]:
+    def thin(self, net: Net, early: Net, budget: int, updates: int, trainer: Trainer) -> tuple[Net, Net]:
         """See ``Method``."""
-        recipe = trainer.recipe
-        thin, tune = recipe.updates(budget)
         early = early.thinned(best(net, magnitudes(net), budget))
         net = early.thinned(early.gates)
-        trainer.descend(net, thin, recipe.horizons[0])
-        trainer.descend(net, tune, recipe.horizon(budget))
+        trainer.descend(net, updates, trainer.recipe.horizons[0])
         return net, early
 
 
@@ -156,11 +135,9 @@ class BiLevel:
 
     gamma, step, every = 1.0, 0.05, 5
 
-    def thin(self, net: Net, early: Net, budget: int, trainer: Trainer) -> tuple[Net, Net]:
+    def thin(self, net: Net, early: Net, budget: int, updates: int, trainer: Trainer) -> tuple[Net, Net]:
         """See ``Method``."""
-        recipe, first = trainer.recipe, net.count(RELU)
-        thin, tune = recipe.updates(budget)
-        masks = Masks(net)
+        first, masks = net.count(RELU), Masks(net)
         sizes = magnitudes(net)
         largest = max(float(size.max()) for size in sizes)
         scores = [0.5 + 0.5 * size / largest for size in sizes]
@@ -168,7 +145,7 @@ class BiLevel:
 
         def climb(update: int) -> None:
             nonlocal kept
-            last = update == thin - 1
+            last = update == updates - 1
             if update % self.every and not last:
                 return
             with torch.no_grad():
@@ -180,21 +157,18 @@ class BiLevel:
                 size = torch.cat(slopes).square().mean().sqrt().clamp_min(1e-12)
                 for score, slope in zip(scores, slopes, strict=True):
                     score.sub_(self.step * slope / size).clamp_(1e-6, 1.0)
-                left = max(0.0, 1.0 - (update + 1) / (0.8 * thin))
+                left = max(0.0, 1.0 - (update + 1) / (0.8 * updates))
                 kept = best(net, scores, budget if last else budget + (first - budget) * left)
                 masks.set(kept)
 
-        trainer.descend(
-            net,
-            thin,
-            recipe.horizons[0],
-            gating=masks,
-            extra=[(m, 0.0) for m in masks.values],
-            end=climb,
-        )
-        net = net.thinned(kept)
-        trainer.descend(net, tune, recipe.horizon(budget))
-        return net, early
+        _descend_masked(net, masks, climb, updates, trainer)
+        return net.thinned(kept), early
+
+
+def _descend_masked(net: Net, masks: Masks, end: Callable[[int], None], updates: int, trainer: Trainer) -> None:
+    """Trains under masks, of which the slopes are wanted but which the descent leaves as they are."""
+    extra = [(values, 0.0) for values in masks.values]
+    trainer.descend(net, updates, trainer.recipe.horizons[0], gating=masks, extra=extra, end=end)
 
 
 METHODS: dict[str, Method] = {

@@ -12,7 +12,7 @@ import numpy as np
 
 from control_stack.laws.position import specific_force
 from control_stack.quadrotor.parameters import GRAVITY
-from control_stack.safety.barrier.filter import SafetyFilter
+from control_stack.safety.barrier.filter import HALF, SafetyFilter
 from control_stack.types import Array
 
 _SWEEPS = 3
@@ -22,8 +22,7 @@ class BatchFilter:
     """Rows and projection of a ``SafetyFilter`` for states (S, 3); it has no memory."""
 
     def __init__(self, guard: SafetyFilter):
-        self._guard, thrust = guard, guard._thrust
-        self._seen, self._most, self._lag, self._lag_rate = guard._seen, thrust.most, thrust.lag, thrust.lag_rate
+        self._guard = guard
 
     def __call__(
         self, position: Array, velocity: Array, force: Array, without_thrust: Array, wanted: Array, unknown: float
@@ -35,9 +34,9 @@ class BatchFilter:
             without_thrust: (S, 3) gravity and drag, m/s^2. wanted: (S, 3) thrust vectors, m/s^2.
             unknown: Acceleration that is not known, m/s^2.
         """
-        surfaces = self._seen(position)
+        surfaces = self._guard.seen(position)
         acceleration = force + without_thrust
-        limits = self._guard._limits(surfaces, velocity, acceleration, without_thrust, unknown)
+        limits = self._guard.surface_limits(surfaces, velocity, acceleration, without_thrust, unknown)
         n, along, speed_limit = surfaces.towards, *self._speed(velocity, acceleration, without_thrust, unknown)
         found, every = wanted, np.arange(len(wanted))
         for _ in range(_SWEEPS):
@@ -47,18 +46,14 @@ class BatchFilter:
                 found = found - np.maximum(excess[every, worst], 0.0)[:, None] * n[every, worst]
             found = found - np.maximum((along * found).sum(-1) - speed_limit, 0.0)[:, None] * along
         x, y, z = found.T
-        kept = specific_force((x, y, z - GRAVITY), self._guard._tan, self._most)
+        kept = specific_force((x, y, z - GRAVITY), self._guard.slope, self._guard.thrust.most)
         gap = surfaces.gap.min(axis=-1) if limits.shape[-1] else np.full(len(wanted), np.inf)
         return np.stack(kept, axis=-1), gap
 
     def _speed(self, v: Array, a: Array, without_thrust: Array, unknown: float) -> tuple[Array, Array]:
         """The row along the velocity that keeps the speed, as ``SafetyFilter`` has it."""
-        rate, most = self._guard.gains[1], self._guard._speed
         speed = np.maximum(np.sqrt((v * v).sum(-1)), 1e-6)
         n = v / speed[:, None]
-        along = (n * a).sum(-1)
-        aside = a - along[:, None] * n
-        drift = -(aside * aside).sum(-1) / speed - rate * (along + unknown)
-        left = rate * (most - speed - unknown * self._lag) - unknown - (n * without_thrust).sum(-1)
+        limits = self._guard.speed_limits(n, speed, a, without_thrust, unknown)
         # A vehicle that hardly moves has no direction, and no need of this row.
-        return n, np.where(speed > 0.5 * most, left + np.minimum(drift, 0.0) / self._lag_rate, np.inf)
+        return n, np.where(speed > HALF * self._guard.speed, limits, np.inf)

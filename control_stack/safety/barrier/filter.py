@@ -13,6 +13,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
+from typing import Any
 
 import numpy as np
 
@@ -28,7 +29,7 @@ from control_stack.types import Array, Command, CommandLevel, QuadrotorState
 
 _SIDES = 16  # of the pyramid inside the cone of tilt
 _SLOW = 0.3  # m/s, at which braking becomes holding
-_HALF = 0.5  # of the top speed, below which the row of the speed cannot matter
+HALF = 0.5  # of the top speed, below which the row of the speed cannot matter
 _NOTE = "a filter changes the thrust vector, and loops on board close it at the levels velocity and position"
 
 
@@ -66,6 +67,8 @@ class SafetyFilter:
         answer: What became of the last command.
         counts: Of answers since the last ``clear``.
         gains: kappa and lambda in force; may be set between calls.
+        seen: Surfaces of the scene from a place. thrust: What commands are read and written by.
+        speed: Never to be exceeded, m/s. slope: Tangent of the largest tilt.
         acceleration: (3,) that the thrust vector in force gives, m/s^2: what another vehicle's ``Others`` takes.
     """
 
@@ -73,29 +76,29 @@ class SafetyFilter:
         """Raises InvalidInput where the vehicle cannot brake as the scene counts on."""
         limits, margin = parameters.limits, scene.margin
         self.scene, self._parameters = scene, parameters
-        self._thrust = ThrustVector(parameters, rate_hz)
+        self.thrust = ThrustVector(parameters, rate_hz)
         half = 0.5 * float(np.linalg.norm(parameters.body_size))
         self.radius = half if margin.radius is None else margin.radius
         self.unknown = margin.wind * float(np.max(parameters.drag)) / float(parameters.mass) + margin.model
-        self._speed = min(scene.bounds.speed or math.inf, limits.speed)
+        self.speed = min(scene.bounds.speed or math.inf, limits.speed)
         self._tilt = min(scene.bounds.tilt or math.inf, limits.tilt)
         self._deceleration = scene.bounds.acceleration or limits.acceleration
         self._check_braking()
         self.least_unknown, self._bearable = self.unknown, self._most_unknown()
         self.gains = (scene.gains.distance, scene.gains.speed)
         # Towards what is round, the vehicle follows its outlook on the inside of the bend.
-        self.room = margin.distance + 0.5 * (self._deceleration + self.unknown) * self._thrust.lag**2
-        self._seen = Seen(scene, self.radius, self.room)
-        self._tan = math.tan(self._tilt)
+        self.room = margin.distance + 0.5 * (self._deceleration + self.unknown) * self.thrust.lag**2
+        self.seen = Seen(scene, self.radius, self.room)
+        self.slope = math.tan(self._tilt)
         turn = 2.0 * np.pi * (np.arange(_SIDES) + 0.5) / _SIDES
-        inner = self._tan * math.cos(math.pi / _SIDES)
+        inner = self.slope * math.cos(math.pi / _SIDES)
         self._cone = np.column_stack([np.cos(turn), np.sin(turn), np.full(_SIDES, -inner)])
         self.counts = dict.fromkeys(Answer, 0)
         self.reset()
 
     def reset(self) -> None:
         """Forgets the flight; counts stay."""
-        self._thrust.reset()
+        self.thrust.reset()
         self.unknown = self.least_unknown
         self._anchor: Array | None = None
         self.answer, self.acceleration = Answer.UNCHANGED, np.zeros(3)
@@ -131,44 +134,47 @@ class SafetyFilter:
             raise InputRejected("level", f"'{command.level.value}' cannot be guarded: {_NOTE}")
         if not state.is_finite():
             raise InputRejected("nan", "state")
-        outlook = self._thrust.look(state)
+        outlook = self.thrust.look(state)
         self.acceleration = outlook.acceleration
-        wanted = self._thrust.read(command, outlook)
+        wanted = self.thrust.read(command, outlook)
         rows, limits = self.rows(outlook, others)
         if self._admits(wanted, rows, limits):
             flown, self.answer, self._anchor = command, Answer.UNCHANGED, None
         else:
             flown = self._changed(wanted, rows, limits, command, outlook)
         self.counts[self.answer] += 1
-        self._thrust.sent(flown, outlook)
+        self.thrust.sent(flown, outlook)
         return flown
 
     def rows(self, outlook: Outlook, others: Others | None = None) -> tuple[Array, Array]:
         """(m, 3) and (m,): rows . F <= limits for walls, obstacles, other vehicles and the speed, in this order."""
-        surfaces = self._seen(outlook.position)
+        surfaces = self.seen(outlook.position)
         rows = [surfaces.towards]
-        limits = [self._limits(surfaces, outlook.velocity, outlook.acceleration, outlook.without_thrust, self.unknown)]
+        limits = [
+            self.surface_limits(surfaces, outlook.velocity, outlook.acceleration, outlook.without_thrust, self.unknown)
+        ]
         if others is not None and len(others.position):
             towards, limit = self._keep_apart(outlook, others)
             rows.append(towards)
             limits.append(limit)
         speed = float(np.linalg.norm(outlook.velocity))
-        if speed > _HALF * self._speed:
+        if speed > HALF * self.speed:
             n = outlook.velocity / speed
             rows.append(n[None])
-            limits.append(np.array([self._speed_limit(n, speed, outlook)]))
+            limits.append(self.speed_limits(n[None], speed, outlook.acceleration, outlook.without_thrust, self.unknown))
         return np.concatenate(rows), np.concatenate(limits)
 
-    def _limits(self, surfaces: Surfaces, v: Array, a: Array, without_thrust: Array, unknown: float) -> Array:
+    def surface_limits(self, surfaces: Surfaces, v: Array, a: Array, without_thrust: Array, unknown: float) -> Array:
+        """``thrust_limits`` with the gains in force and what this vehicle can do."""
         gain, rate = self.gains
         return thrust_limits(
-            surfaces, v, a, without_thrust, gain=gain, rate=rate, lag_rate=self._thrust.lag_rate,
-            deceleration=self._deceleration, unknown=unknown, unknown_speed=unknown * self._thrust.lag,
+            surfaces, v, a, without_thrust, gain=gain, rate=rate, lag_rate=self.thrust.lag_rate,
+            deceleration=self._deceleration, unknown=unknown, unknown_speed=unknown * self.thrust.lag,
         )  # fmt: skip
 
     def _keep_apart(self, outlook: Outlook, others: Others) -> tuple[Array, Array]:
         """Rows against other vehicles. With both at the same, n.F_i - n.F_j <= limit of the two together is split."""
-        lag = self._thrust.lag
+        lag = self.thrust.lag
         apart = outlook.position - (others.position + lag * others.velocity)
         length = np.maximum(np.linalg.norm(apart, axis=-1), 1e-6)
         n = -apart / length[:, None]
@@ -180,27 +186,29 @@ class SafetyFilter:
             relative = outlook.acceleration - a
             v = outlook.velocity - (others.velocity[k] + lag * a)
             # Half of the unknown acceleration of the pair is this vehicle's own, the rest the other's.
-            both = self._limits(surface, v, relative, np.zeros(3), 2.0 * self.unknown)[0]
+            both = self.surface_limits(surface, v, relative, np.zeros(3), 2.0 * self.unknown)[0]
             limits[k] = others.share * both - towards @ outlook.without_thrust
             limits[k] += (2.0 * others.share - 1.0) * float(towards @ a)
         return n, limits
 
-    def _speed_limit(self, n: Array, speed: float, outlook: Outlook) -> float:
-        """The limit of n.F, n along the velocity, that keeps |v| below its bound: a barrier of one order less."""
-        rate, a = self.gains[1], outlook.acceleration
-        worst = float(n @ a) + self.unknown
-        aside = a - float(n @ a) * n
-        drift = -float(aside @ aside) / speed - rate * worst
-        left = self._speed - speed - self.unknown * self._thrust.lag
-        limit = rate * left - self.unknown - float(n @ outlook.without_thrust)
-        return limit + min(drift, 0.0) / self._thrust.lag_rate
+    def speed_limits(self, n: Array, speed: Any, a: Array, without_thrust: Array, unknown: float) -> Array:
+        """(...) the limit of n.F, n (..., 3) along the velocity of size ``speed``, that keeps |v| below its bound.
+
+        A barrier of one order less than that of a surface; a, without_thrust (..., 3).
+        """
+        rate = self.gains[1]
+        along = (n * a).sum(-1)
+        aside = a - along[..., None] * n
+        drift = -(aside * aside).sum(-1) / speed - rate * (along + unknown)
+        left = rate * (self.speed - speed - unknown * self.thrust.lag) - unknown - (n * without_thrust).sum(-1)
+        return np.asarray(left + np.minimum(drift, 0.0) / self.thrust.lag_rate)
 
     def _admits(self, force: Array, rows: Array, limits: Array) -> bool:
-        level = self._tan * force[2] - math.hypot(force[0], force[1])
+        level = self.slope * force[2] - math.hypot(force[0], force[1])
         return bool(level >= -TOLERANCE and (rows @ force - limits <= TOLERANCE).all())
 
     def _changed(self, wanted: Array, rows: Array, limits: Array, command: Command, outlook: Outlook) -> Command:
-        thrust = self._thrust
+        thrust = self.thrust
         x, y, z = outlook.body
         motors = np.stack([z, -z, x, -x, y, -y])
         ends = np.array([thrust.most, -thrust.least, *(thrust.farthest_aside,) * 4])
@@ -222,10 +230,10 @@ class SafetyFilter:
             self._anchor = p
         error = np.zeros(3) if self._anchor is None else self._anchor - p
         back = tracking_acceleration(tuple(error), tuple(-v), (0.0, 0.0, 0.0), gains.position, gains.velocity)
-        return np.array(specific_force(back, self._tan, self._thrust.most))
+        return np.array(specific_force(back, self.slope, self.thrust.most))
 
     def _check_braking(self) -> None:
-        thrust, needed = self._thrust, self._deceleration + self.unknown
+        thrust, needed = self.thrust, self._deceleration + self.unknown
         room = {
             "sideways": math.tan(self._tilt) * GRAVITY,
             "upwards": math.sqrt(max(thrust.most**2 - needed**2, 0.0)) - GRAVITY,  # while it brakes sideways too
@@ -242,7 +250,7 @@ class SafetyFilter:
 
     def _most_unknown(self) -> float:
         """The unknown acceleration at which ``_check_braking`` would just pass, m/s^2."""
-        thrust = self._thrust
+        thrust = self.thrust
         # sqrt(most^2 - n^2) - g = n
         upwards = 0.5 * (math.sqrt(2.0 * thrust.most**2 - GRAVITY**2) - GRAVITY)
         return min(math.tan(self._tilt) * GRAVITY, upwards, GRAVITY - thrust.least) - self._deceleration
