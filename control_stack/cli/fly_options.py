@@ -93,6 +93,7 @@ def resolve(options: argparse.Namespace) -> tuple[FlyConfig, QuadrotorParameters
         uri=options.uri or (hardware.uri if hardware else None),
         fallback=tuple(_absolute(name) for name in options.fallback),
         fence=options.fence,
+        air=options.air,
         filter=None if options.filter is None else str(Path(options.filter).resolve()),
         verify=None if options.verify is None else str(Path(options.verify).resolve()),
     )
