@@ -37,7 +37,7 @@ class World(Protocol):
     """Holds its state until a command answers it, then goes on by a period.
 
     Attributes:
-        period: s. taken: Periods so far. missed: Those of them without a command.
+        period: s. taken: Periods so far. missed: Answers without a command.
     """
 
     period: float

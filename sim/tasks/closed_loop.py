@@ -48,7 +48,7 @@ class ClosedLoop:
     Attributes:
         steps: After how many it is over.
         period: Of a step, s.
-        taken: Steps so far. missed: Those of them without a command.
+        taken: Steps so far. missed: Answers without a command.
     """
 
     def __init__(self, task: Task, goal: Goal, steps: int, delay: StepDelay, log: FlightLog | None = None):
