@@ -8,15 +8,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from control_stack.launching import included
+
 BACKEND = "crazyflie"
 
 
 def generate_launch_description() -> Any:
     """Entry point for `ros2 launch`."""
-    from launch import LaunchDescription
-    from launch.actions import IncludeLaunchDescription
-    from launch.launch_description_sources import PythonLaunchDescriptionSource
-
-    # A plain path, which --show-args can follow as well.
-    fly = PythonLaunchDescriptionSource(str(Path(__file__).with_name("fly.launch.py")))
-    return LaunchDescription([IncludeLaunchDescription(fly, launch_arguments={"backend": BACKEND}.items())])
+    return included(Path(__file__).with_name("fly.launch.py"), backend=BACKEND)

@@ -1,41 +1,21 @@
 """Start a vehicle and its controller: ros2 launch control_stack fly.launch.py backend:=sim|crazyflie|px4.
 
-What gets started is decided by plain functions on plain data; launch is imported only where the
-description is built, so that the decisions are tested on machines without a ROS installation.
+What gets started is decided by plain functions on plain data.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
-PACKAGE = "control_stack"
+from control_stack.launching import PACKAGE, Argument, NodeSpec, described
+
 FROM_FILE = "from_params_file"  # leaves the value to params_file, for files of the user's own
 OWN = "own"  # the vehicle that a back end is made for
 VEHICLES = {"sim": "crazyflie", "crazyflie": "crazyflie", "px4": "x500"}  # back end -> its own vehicle
 LINK_LEVELS = ("ctbr", "attitude", "velocity", "position")  # what real vehicles take; rotors nobody offers
-LANDING_TIME = "30"  # s that a node may take to land before it is told again, which cuts
-
-
-class Argument(NamedTuple):
-    """One launch argument; no choices means free text."""
-
-    name: str
-    default: str
-    description: str
-    choices: tuple[str, ...] = ()
-
-
-class NodeSpec(NamedTuple):
-    """One process: an executable of this package, its node, and the parameters that arguments decide."""
-
-    executable: str
-    name: str
-    namespace: str
-    parameters: Mapping[str, Any]
-    params_file: str
-    owns_vehicle: bool
+LANDING_TIME = 30.0  # s that a node may take to land before it is told again, which cuts
 
 
 def arguments(default_params_file: Any = "config/fly.yaml") -> tuple[Argument, ...]:
@@ -118,12 +98,14 @@ def composition(values: Mapping[str, str]) -> tuple[NodeSpec, ...]:
     values = {**values, "controller": controller_name(values)}
     own = {OWN: VEHICLES[backend]}
     values = {**values, "vehicle": own.get(values["vehicle"], values["vehicle"])}
-    common = {"namespace": values["namespace"], "params_file": values["params_file"]}
+    common: dict[str, Any] = {"namespace": values["namespace"], "params_file": values["params_file"]}
+    # Ctrl-C in flight: what owns a real vehicle lands it first.
+    owning = {**common, "ends_launch": True, "patience": LANDING_TIME}
     controller = chosen(vehicle="vehicle", controller="controller")
     if backend == "sim":
         # The simulator makes /clock, so it never follows it.
         vehicle = chosen(vehicle="vehicle", backend="simulator")
-        owner = NodeSpec("sim_node", "sim", parameters=vehicle, owns_vehicle=True, **common)
+        owner = NodeSpec("sim_node", "sim", parameters=vehicle, **owning)
         controller |= {"use_sim_time": values["use_sim_time"] == "true"}
     else:
         vehicle = {**chosen(vehicle="vehicle"), "backend": backend}
@@ -131,51 +113,15 @@ def composition(values: Mapping[str, str]) -> tuple[NodeSpec, ...]:
             vehicle["uri"] = values["uri"]
         if values["arm"] != FROM_FILE:
             vehicle["arm"] = values["arm"] == "true"
-        owner = NodeSpec("hardware_node", "hardware", parameters=vehicle, owns_vehicle=True, **common)
+        owner = NodeSpec("hardware_node", "hardware", parameters=vehicle, **owning)
         # The time of a real vehicle waits for nobody: the controller answers states as they come.
         controller |= {"lockstep": False, "driven_by": "states", "levels": list(LINK_LEVELS), "use_sim_time": False}
-    return owner, NodeSpec("controller_node", "controller", parameters=controller, owns_vehicle=False, **common)
+    return owner, NodeSpec("controller_node", "controller", parameters=controller, ends_launch=False, **common)
 
 
 def generate_launch_description() -> Any:
     """Entry point for `ros2 launch`."""
-    from launch import LaunchDescription
-    from launch.actions import DeclareLaunchArgument, OpaqueFunction, Shutdown
-    from launch.substitutions import LaunchConfiguration, PathJoinSubstitution
-    from launch_ros.actions import Node
-    from launch_ros.parameter_descriptions import ParameterFile
+    from launch.substitutions import PathJoinSubstitution
     from launch_ros.substitutions import FindPackageShare
 
-    declared = arguments(PathJoinSubstitution([FindPackageShare(PACKAGE), "config", "fly.yaml"]))
-
-    def start(context: Any) -> list[Any]:
-        values = {argument.name: LaunchConfiguration(argument.name).perform(context) for argument in declared}
-        return [
-            Node(
-                package=PACKAGE,
-                executable=spec.executable,
-                name=spec.name,
-                namespace=spec.namespace,
-                parameters=[ParameterFile(spec.params_file), dict(spec.parameters)],
-                output="screen",
-                on_exit=Shutdown() if spec.owns_vehicle else None,
-                # Ctrl-C in flight: what owns a real vehicle lands it first.
-                sigterm_timeout=LANDING_TIME if spec.owns_vehicle else "5",
-            )
-            for spec in composition(values)
-        ]
-
-    return LaunchDescription(
-        [
-            *(
-                DeclareLaunchArgument(
-                    argument.name,
-                    default_value=argument.default,
-                    description=argument.description,
-                    choices=list(argument.choices) or None,
-                )
-                for argument in declared
-            ),
-            OpaqueFunction(function=start),
-        ]
-    )
+    return described(arguments(PathJoinSubstitution([FindPackageShare(PACKAGE), "config", "fly.yaml"])), composition)

@@ -6,28 +6,9 @@ What gets started is decided by plain functions on plain data, as in fly.launch.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
-PACKAGE = "control_stack"
-
-
-class Argument(NamedTuple):
-    """One launch argument; no choices means free text."""
-
-    name: str
-    default: str
-    description: str
-    choices: tuple[str, ...] = ()
-
-
-class NodeSpec(NamedTuple):
-    """One process: an executable of this package, its node and its parameters."""
-
-    executable: str
-    name: str
-    namespace: str
-    parameters: Mapping[str, Any]
-    owns_world: bool
+from control_stack.launching import Argument, NodeSpec, described
 
 
 def arguments() -> tuple[Argument, ...]:
@@ -64,33 +45,4 @@ def composition(values: Mapping[str, str]) -> tuple[NodeSpec, ...]:
 
 def generate_launch_description() -> Any:
     """Entry point for `ros2 launch`."""
-    from launch import LaunchDescription
-    from launch.actions import DeclareLaunchArgument, OpaqueFunction, Shutdown
-    from launch.substitutions import LaunchConfiguration
-    from launch_ros.actions import Node
-
-    def start(context: Any) -> list[Any]:
-        values = {argument.name: LaunchConfiguration(argument.name).perform(context) for argument in arguments()}
-        return [
-            Node(
-                package=PACKAGE,
-                executable=spec.executable,
-                name=spec.name,
-                namespace=spec.namespace,
-                parameters=[dict(spec.parameters)],
-                output="screen",
-                on_exit=Shutdown() if spec.owns_world else None,
-            )
-            for spec in composition(values)
-        ]
-
-    declared = [
-        DeclareLaunchArgument(
-            argument.name,
-            default_value=argument.default,
-            description=argument.description,
-            choices=list(argument.choices) or None,
-        )
-        for argument in arguments()
-    ]
-    return LaunchDescription([*declared, OpaqueFunction(function=start)])
+    return described(arguments(), composition)

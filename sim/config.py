@@ -12,6 +12,19 @@ from sim.sensors import SensorConfig
 from sim.wind import WindConfig
 
 
+def check_rates(physics_rate_hz: float, control_rate_hz: float) -> None:
+    """Raises InvalidInput unless both are positive and the first is a whole multiple of the second."""
+    for name, rate in (("physics_rate_hz", physics_rate_hz), ("control_rate_hz", control_rate_hz)):
+        if not (math.isfinite(rate) and rate > 0.0):
+            raise InvalidInput(f"{name} must be positive, got {rate:g}")
+    ratio = physics_rate_hz / control_rate_hz
+    if ratio < 1.0 or abs(ratio - round(ratio)) > 1e-9:
+        raise InvalidInput(
+            f"physics_rate_hz must be a whole multiple of control_rate_hz, "
+            f"got {physics_rate_hz:g} and {control_rate_hz:g}"
+        )
+
+
 @dataclass(frozen=True)
 class SimulationConfig:
     """One vehicle's simulation.
@@ -38,16 +51,7 @@ class SimulationConfig:
     air: str = "linear"
 
     def __post_init__(self) -> None:
-        for name in ("physics_rate_hz", "control_rate_hz"):
-            rate = getattr(self, name)
-            if not (math.isfinite(rate) and rate > 0.0):
-                raise InvalidInput(f"{name} must be positive, got {rate:g}")
-        ratio = self.physics_rate_hz / self.control_rate_hz
-        if ratio < 1.0 or abs(ratio - round(ratio)) > 1e-9:
-            raise InvalidInput(
-                f"physics_rate_hz must be a whole multiple of control_rate_hz, "
-                f"got {self.physics_rate_hz:g} and {self.control_rate_hz:g}"
-            )
+        check_rates(self.physics_rate_hz, self.control_rate_hz)
         if self.pose_source not in ("internal", "external"):
             raise InvalidInput(f"pose_source must be 'internal' or 'external', got '{self.pose_source}'")
         check_air(self.air)

@@ -106,7 +106,7 @@ class SimNode(VehicleNode):
         self._patience = self.parameter("lockstep_timeout")
         self._factor = self.parameter("real_time_factor")
         self._vehicle = make_vehicle(self.parameter("backend"), parameters, config)
-        self._clock = self.create_publisher(ClockMessage, "/clock", qos.PUBLISH)
+        self._clock_out = self.create_publisher(ClockMessage, "/clock", qos.PUBLISH)
         self.build(self._vehicle, parameters)
 
     def on_command(self, message: JointState) -> None:
@@ -147,8 +147,8 @@ class SimNode(VehicleNode):
     def _begin_period(self) -> None:
         state, self._truth = self._side().observe(), self._vehicle.true_state()
         self._open, self._opened_at, self._pending = True, time.monotonic(), state.stamp
-        if self._clock.get_subscription_count():
-            self._clock.publish(ClockMessage(clock=messages.to_time(self.now())))
+        if self._clock_out.get_subscription_count():
+            self._clock_out.publish(ClockMessage(clock=messages.to_time(self.now())))
         self.publish_state(state, self._lockstep)
 
     def _end_period(self, waited: float) -> None:

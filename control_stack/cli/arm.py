@@ -7,20 +7,18 @@ arm.png. The exit code is 0 if the flange's error stays within --tolerance (RMS)
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import math
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from control_stack.arm.changes import changes_of, load_of
 from control_stack.arm.draws import KINDS
 from control_stack.artefacts.runs import RunFolder
-from control_stack.cli.arguments import check_seed
+from control_stack.cli.arguments import check_namespace, check_ros, check_seed
+from control_stack.cli.episode import add_run_options
 from control_stack.cli.interrupts import noted
-from control_stack.errors import InvalidInput, MissingDependency
+from control_stack.errors import InvalidInput
 
-_NAMESPACE = re.compile(r"([A-Za-z_]\w*(/[A-Za-z_]\w*)*)?", re.ASCII)
 _EPILOG = """examples:
   control-stack arm --load 2,0.05,0,0.1                             NMPC, nominal model, 2 kg held, over ROS 2
   control-stack arm --model oracle --load 2 --drop 5 --no-ros       true parameters, in one process
@@ -91,11 +89,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     add("--deadline", default=0.0, type=float, metavar="S", help="wall time of an NMPC call, s (default 0: none)")
     add("--settings", default="", metavar="FILE", help="JSON of the controller's settings (default: as tuned)")
     add("--tolerance", default=0.1, type=float, metavar="M", help="RMS error of the flange, m (default 0.1)")
-    add("--realtime", nargs="?", const=1.0, type=float, metavar="FACTOR",
-        help="follow the wall clock (times FACTOR) instead of lockstep, over ROS")  # fmt: skip
-    add("--no-ros", action="store_true", help="in one process, without ROS 2")
-    add("--namespace", default="", help="ROS namespace of the arm")
-    add("--out", metavar="DIR", help="run folder (default runs/<UTC time>)")
+    add_run_options(parser, "arm")
     parser.set_defaults(run=run)
 
 
@@ -140,10 +134,7 @@ def resolve(options: argparse.Namespace) -> ArmConfig:
             raise InvalidInput(f"--{name} must be from {low:g} to {high:g}, got {value:g}")
     if options.realtime is not None and options.no_ros:
         raise InvalidInput("--realtime needs ROS: with --no-ros the arm waits for every command")
-    if not _NAMESPACE.fullmatch(options.namespace.strip("/")):
-        raise InvalidInput(
-            f"--namespace must be names of letters, digits and _, joined by /, got '{options.namespace}'"
-        )
+    namespace = check_namespace(options.namespace)
     import_pybullet("the arm is simulated in it")
     if options.load:
         load_of(options.load)
@@ -160,8 +151,8 @@ def resolve(options: argparse.Namespace) -> ArmConfig:
         arm, options.controller, options.model, options.estimator, changes=changes_of(changes), settings=settings
     )
     BulletArm(arm, simulation(options.seed, options.sensors, options.friction))
-    if not options.no_ros and importlib.util.find_spec("rclpy") is None:
-        raise MissingDependency("rclpy", "ros", "or move the arm without it: --no-ros")
+    if not options.no_ros:
+        check_ros("move the arm")
     is_file = Path(options.model).exists()
     return ArmConfig(
         controller=options.controller,
@@ -180,5 +171,5 @@ def resolve(options: argparse.Namespace) -> ArmConfig:
         tolerance=options.tolerance,
         real_time_factor=options.realtime,
         ros=not options.no_ros,
-        namespace=options.namespace.strip("/"),
+        namespace=namespace,
     )

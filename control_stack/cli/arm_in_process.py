@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tqdm import tqdm
-
 from control_stack.artefacts.log import FlightLog
 from control_stack.cli.arm import ArmConfig
-from control_stack.cli.arm_report import ArmOutcome
+from control_stack.cli.episode import EpisodeOutcome, bar
 from control_stack.errors import InputRejected
 
 
-def bar(steps: int) -> tqdm:
-    """A progress bar of control periods."""
-    return tqdm(total=steps, desc="arm", unit="step", file=sys.stderr, leave=False, disable=None)
-
-
-def in_process(config: ArmConfig, log: Path, check: Callable[[], None]) -> ArmOutcome:
+def in_process(config: ArmConfig, log: Path, check: Callable[[], None]) -> EpisodeOutcome:
     """Controls and simulates in turn; ``check`` raises KeyboardInterrupt when the user has ended it."""
     from control_stack.arm.changes import changes_of
     from control_stack.arm.library import load_arm
@@ -41,14 +33,14 @@ def in_process(config: ArmConfig, log: Path, check: Callable[[], None]) -> ArmOu
         deadline=config.deadline or None,
         settings=read_settings(config.settings) if config.settings else None,
     )
-    outcome = ArmOutcome()
+    outcome = EpisodeOutcome()
     arm = BulletArm(parameters, simulation(config.seed, config.sensors, config.friction))
     arm.connect()
     try:
         reference = start_reference(parameters, config.reference, config.seed, config.duration, changes)
         with FlightLog(log) as recorder:
             loop = ArmLoop(arm, reference, changes, delay_of(config.compute_delay, 1.0 / RATE_HZ), recorder)
-            with bar(loop.total) as progress:
+            with bar("arm", loop.total) as progress:
                 while not loop.over:
                     check()
                     t, began = loop.t, time.monotonic()

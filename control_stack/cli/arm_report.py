@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,24 +13,14 @@ from control_stack.arm.library import load_arm
 from control_stack.arm.parameters import ArmParameters
 from control_stack.artefacts.arm_picture import ArmRecord, arm_picture
 from control_stack.artefacts.joints import read_joints, topic_in
-from control_stack.artefacts.runs import RunFolder, provenance
-from control_stack.artefacts.tables import table
+from control_stack.artefacts.runs import RunFolder
+from control_stack.cli.episode import EpisodeOutcome
+from control_stack.cli.episode_report import circumstances, ending, report_nothing, show
 from control_stack.errors import InvalidInput
 from control_stack.ros_layout import COMMAND_TOPIC
 
 if TYPE_CHECKING:
     from control_stack.cli.arm import ArmConfig
-
-EXIT_OK, EXIT_FAILED, EXIT_INTERRUPTED = 0, 1, 130
-
-
-@dataclass
-class ArmOutcome:
-    """What only the running arm knows."""
-
-    interrupted: bool = False
-    aborted: str | None = None
-    rejections: dict[str, int] = field(default_factory=dict)
 
 
 def read_arm(path: Path, arm: ArmParameters) -> ArmRecord:
@@ -63,7 +51,7 @@ def read_arm(path: Path, arm: ArmParameters) -> ArmRecord:
     )
 
 
-def summarize(record: ArmRecord, arm: ArmParameters, config: ArmConfig, outcome: ArmOutcome) -> dict[str, Any]:
+def summarize(record: ArmRecord, arm: ArmParameters, config: ArmConfig, outcome: EpisodeOutcome) -> dict[str, Any]:
     """Figures of a run, of the true states."""
     error = record.error
     times = np.array([float(call["call_s"]) for call in record.calls])
@@ -86,26 +74,17 @@ def summarize(record: ArmRecord, arm: ArmParameters, config: ArmConfig, outcome:
         "estimator": config.estimator,
         "arm": config.arm,
         "changes": config.changes,
-        "seed": config.seed,
-        "ros": config.ros,
-        "lockstep": config.real_time_factor is None,
-        "compute_delay": config.compute_delay,
-        "interrupted": outcome.interrupted,
-        "aborted": outcome.aborted,
-        "rejections": outcome.rejections,
-        **provenance(),
+        **circumstances(config, outcome),
     }
 
 
-def report(folder: RunFolder, config: ArmConfig, outcome: ArmOutcome) -> int:
+def report(folder: RunFolder, config: ArmConfig, outcome: EpisodeOutcome) -> int:
     """Writes and prints; returns the exit code: 0 only for a reference followed to its end within the tolerance."""
     arm = load_arm(config.arm)
     try:
         record = read_arm(folder.file("arm.mcap"), arm)
     except InvalidInput as error:  # it ended before anything was logged
-        folder.write_summary({"interrupted": outcome.interrupted, "aborted": outcome.aborted, **provenance()})
-        print("interrupted" if outcome.interrupted else f"aborted: {outcome.aborted or error}", file=sys.stderr)
-        return EXIT_INTERRUPTED if outcome.interrupted else EXIT_FAILED
+        return report_nothing(folder, outcome, error)
     summary = summarize(record, arm, config, outcome)
     folder.write_summary(summary)
     model = Path(config.model).stem if Path(config.model).exists() else config.model
@@ -120,18 +99,7 @@ def report(folder: RunFolder, config: ArmConfig, outcome: ArmOutcome) -> int:
         ("call p50", 1e3 * summary["call_p50_s"], "ms wall"),
         ("call p99", 1e3 * summary["call_p99_s"], "ms wall"),
     ]
-    print(table([row for row in rows if np.isfinite(row[1])], (f"{arm.name} / {config.controller}", "value", "unit")))
-    print("calls: " + ", ".join(f"{count} {status}" for status, count in summary["statuses"].items()))
-    for reason, count in outcome.rejections.items():
-        print(f"  dropped: {reason}, {count} times")
-    print(f"run folder: {folder.path}")
-    if outcome.interrupted:
-        print("interrupted", file=sys.stderr)
-        return EXIT_INTERRUPTED
-    if outcome.aborted is not None or not summary["completed"]:
-        print(f"aborted: {outcome.aborted or 'the reference was not followed to its end'}", file=sys.stderr)
-        return EXIT_FAILED
-    if not summary["within_tolerance"]:
-        print(f"failed: the flange's RMS error is above --tolerance {config.tolerance:g} m", file=sys.stderr)
-        return EXIT_FAILED
-    return EXIT_OK
+    show(folder, outcome, f"{arm.name} / {config.controller}", rows, ("calls", summary["statuses"]))
+    unfinished = None if summary["completed"] else "the reference was not followed to its end"
+    failed = f"the flange's RMS error is above --tolerance {config.tolerance:g} m"
+    return ending(outcome, unfinished, None if summary["within_tolerance"] else failed)

@@ -6,11 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from control_stack.cli import episode
 from control_stack.cli.arm import ArmConfig
-from control_stack.cli.arm_in_process import bar
-from control_stack.cli.arm_report import ArmOutcome
-from control_stack.cli.processes import Nodes
-from control_stack.errors import FlightAborted
+from control_stack.cli.episode import EpisodeOutcome
+from control_stack.cli.processes import NodeProgram
 
 _SHARED = ("arm", "changes", "compute_delay")
 
@@ -35,29 +34,9 @@ def controller_parameters(config: ArmConfig) -> dict[str, Any]:
     }
 
 
-def over_ros(config: ArmConfig, folder: Path, log: Path, check: Callable[[], None]) -> ArmOutcome:
+def over_ros(config: ArmConfig, folder: Path, log: Path, check: Callable[[], None]) -> EpisodeOutcome:
     """Moves the arm; ``check`` raises KeyboardInterrupt when the user has ended it. The nodes end with the run."""
-    from control_stack.ros.task_client import TaskClient
-
-    nodes, outcome = Nodes(folder), ArmOutcome()
-
-    def alive() -> None:
-        check()
-        nodes.alive()
-
-    client = TaskClient(config.namespace, alive, ("arm", "controller"))
-    try:
-        with bar(round(config.duration * 50.0)) as progress:
-            nodes.start("sim.arm.node", "arm", arm_parameters(config, log), config.namespace)
-            nodes.start("controllers.arm.node", "controller", controller_parameters(config), config.namespace)
-            client.watch(lambda steps: progress.update(steps - progress.n) and None)
-    except KeyboardInterrupt:
-        outcome.interrupted = True
-    except FlightAborted as error:
-        outcome.aborted = str(error)
-    finally:
-        nodes.stop()
-        client.close()
-    counts = {**client.status.get("arm", {}), **client.status.get("controller", {})}
-    outcome.rejections = {key: int(count) for key, count in counts.items() if "/" in key}
-    return outcome
+    arm = NodeProgram("sim.arm.node", "arm", arm_parameters(config, log))
+    controller = NodeProgram("controllers.arm.node", "controller", controller_parameters(config))
+    progress = episode.bar("arm", round(config.duration * 50.0))
+    return episode.over_ros(arm, controller, config.namespace, folder, progress, check)

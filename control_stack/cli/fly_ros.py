@@ -7,27 +7,19 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from control_stack.cli.flight import FlyConfig, Outcome, ProgressBar
-from control_stack.cli.processes import Nodes
+from control_stack.cli.processes import NodeProgram, Nodes
 from control_stack.errors import FlightAborted
 from control_stack.protocols import Trajectory
 from control_stack.types import QuadrotorState
 
 
-class Owner(NamedTuple):
-    """The node that owns the vehicle: its module, its name, and its parameters for this flight."""
-
-    module: str
-    name: str
-    parameters: dict[str, Any]
-
-
-def owner(config: FlyConfig, log: Path) -> Owner:
-    """The sim node, or for a vehicle's link the hardware node."""
+def owner(config: FlyConfig, log: Path) -> NodeProgram:
+    """The node that owns the vehicle: the sim node, or for a vehicle's link the hardware node."""
     if config.uri is None:
-        return Owner("sim.node", "sim", sim_parameters(config, log))
+        return NodeProgram("sim.node", "sim", sim_parameters(config, log))
     parameters = {
         "vehicle": config.vehicle,
         "backend": config.backend,
@@ -38,7 +30,7 @@ def owner(config: FlyConfig, log: Path) -> Owner:
         "takeoff_height": config.takeoff_height,
         "log_path": str(log.resolve()),
     }
-    return Owner("hardware.node", "hardware", parameters)
+    return NodeProgram("hardware.node", "hardware", parameters)
 
 
 def sim_parameters(config: FlyConfig, log: Path) -> dict[str, Any]:
@@ -116,7 +108,7 @@ def fly_ros(
         return trajectory
 
     try:
-        nodes.start(vehicle.module, vehicle.name, vehicle.parameters, config.namespace)
+        nodes.start(*vehicle, config.namespace)
         nodes.start("controllers.node", "controller", controller_parameters(config), config.namespace)
         started, t0 = time.monotonic(), 0.0
         try:

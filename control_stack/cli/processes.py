@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
@@ -22,6 +22,14 @@ _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 def _end_with_parent() -> None:
     """Runs in the child: SIGTERM when the flight that started it dies, however it dies."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+class NodeProgram(NamedTuple):
+    """A node to start: its module, its name, and its parameters for this run."""
+
+    module: str
+    name: str
+    parameters: dict[str, Any]
 
 
 class Nodes:

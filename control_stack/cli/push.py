@@ -7,23 +7,21 @@ summary.json, push.mcap and push.png. The exit code is 0 if the goal is held at 
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import math
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from control_stack.artefacts.runs import RunFolder
-from control_stack.cli.arguments import check_seed
+from control_stack.cli.arguments import check_namespace, check_realtime, check_ros, check_seed
 from control_stack.cli.collect import TASKS
+from control_stack.cli.episode import add_run_options
 from control_stack.cli.interrupts import noted
-from control_stack.errors import InvalidInput, MissingDependency
+from control_stack.errors import InvalidInput
 from control_stack.learning.shipped import model_of
 from control_stack.learning.sparse_relu import SparseReLUDynamics
 
 PUSHED = tuple(name for name in TASKS if name not in ("piecewise", "cartpole"))
-_NAMESPACE = re.compile(r"([A-Za-z_]\w*(/[A-Za-z_]\w*)*)?", re.ASCII)
 _MOST_STEPS, _MOST_HORIZON = 10_000, 50
 _EPILOG = """examples:
   control-stack push --controller mip                     a disc, mixed-integer planner, over ROS 2
@@ -79,11 +77,7 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     add("--compute-delay", default="none", metavar="WHEN",
         help="when a command acts: none: at once (default); fixed: a step later; measured: after the whole steps that "
         "it took to compute")  # fmt: skip
-    add("--realtime", nargs="?", const=1.0, type=float, metavar="FACTOR",
-        help="follow the wall clock (times FACTOR) instead of lockstep, over ROS")  # fmt: skip
-    add("--no-ros", action="store_true", help="in one process, without ROS 2")
-    add("--namespace", default="", help="ROS namespace of the table")
-    add("--out", metavar="DIR", help="run folder (default runs/<UTC time>)")
+    add_run_options(parser, "table")
     parser.set_defaults(run=run)
 
 
@@ -122,14 +116,10 @@ def resolve(options: argparse.Namespace) -> tuple[PushConfig, SparseReLUDynamics
         raise InvalidInput(f"--deadline must be from 0 to 60 s, got {options.deadline:g}")
     if not (math.isfinite(options.effort) and options.effort >= 0.0):
         raise InvalidInput(f"--effort must be at least 0, got {options.effort:g}")
-    if options.realtime is not None and not 0.01 <= options.realtime <= 100.0:
-        raise InvalidInput(f"--realtime must be between 0.01 and 100, got {options.realtime:g}")
+    check_realtime(options.realtime)
     if options.realtime is not None and options.no_ros:
         raise InvalidInput("--realtime needs ROS: with --no-ros the table waits for every plan")
-    if not _NAMESPACE.fullmatch(options.namespace.strip("/")):
-        raise InvalidInput(
-            f"--namespace must be names of letters, digits and _, joined by /, got '{options.namespace}'"
-        )
+    namespace = check_namespace(options.namespace)
     StepDelay(options.compute_delay)
     path = Path(options.model) if options.model is not None else model_of(options.task)
     model = load_for(path, options.task)
@@ -140,8 +130,8 @@ def resolve(options: argparse.Namespace) -> tuple[PushConfig, SparseReLUDynamics
         chosen_goal(task, options.goal, options.seed)
     finally:
         task.close()
-    if not options.no_ros and importlib.util.find_spec("rclpy") is None:
-        raise MissingDependency("rclpy", "ros", "or push without it: --no-ros")
+    if not options.no_ros:
+        check_ros("push")
     config = PushConfig(
         controller=options.controller,
         task=options.task,
@@ -156,7 +146,7 @@ def resolve(options: argparse.Namespace) -> tuple[PushConfig, SparseReLUDynamics
         compute_delay=options.compute_delay,
         real_time_factor=options.realtime,
         ros=not options.no_ros,
-        namespace=options.namespace.strip("/"),
+        namespace=namespace,
     )
     return config, model
 

@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from control_stack.artefacts.log import FlightLog
+from control_stack.cli.episode import EpisodeOutcome, bar
 from control_stack.cli.push import PushConfig
-from control_stack.cli.push_report import PushOutcome
 from control_stack.learning.sparse_relu import SparseReLUDynamics
 
 
-def bar(steps: int) -> tqdm:
-    """A progress bar of steps."""
-    return tqdm(total=steps, desc="push", unit="step", file=sys.stderr, leave=False, disable=None)
-
-
-def in_process(config: PushConfig, model: SparseReLUDynamics, log: Path, check: Callable[[], None]) -> PushOutcome:
+def in_process(config: PushConfig, model: SparseReLUDynamics, log: Path, check: Callable[[], None]) -> EpisodeOutcome:
     """Plans and simulates in turn; ``check`` raises KeyboardInterrupt when the user has ended it."""
     from controllers.planning.factory import deadline_of, make_planner, read_settings
     from controllers.planning.problem import Problem
@@ -34,9 +27,9 @@ def in_process(config: PushConfig, model: SparseReLUDynamics, log: Path, check: 
     planner = make_planner(config.controller, problem, config.seed, settings)
     deadline = deadline_of(config.controller, config.deadline, settings)
     task = make_task(config.task)
-    outcome = PushOutcome()
+    outcome = EpisodeOutcome()
     try:
-        with FlightLog(log) as recorder, bar(config.steps) as progress:
+        with FlightLog(log) as recorder, bar("push", config.steps) as progress:
             if deadline is not None:
                 planner.warm()
             controller = RecedingHorizon(planner, deadline, config.compute_delay != "none")

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from control_stack.artefacts.joints import read_joints, topic_in
-from control_stack.artefacts.runs import RunFolder, provenance
-from control_stack.artefacts.tables import table
+from control_stack.artefacts.runs import RunFolder
+from control_stack.cli.episode import EpisodeOutcome
+from control_stack.cli.episode_report import circumstances, ending, report_nothing, show
 from control_stack.errors import InvalidInput
 from control_stack.learning.sparse_relu import SparseReLUDynamics
 from control_stack.learning.spec import Goal, TaskSpec
@@ -20,17 +20,6 @@ from control_stack.types import Array
 
 if TYPE_CHECKING:
     from control_stack.cli.push import PushConfig
-
-EXIT_OK, EXIT_NOT_REACHED, EXIT_INTERRUPTED = 0, 1, 130
-
-
-@dataclass
-class PushOutcome:
-    """What only the running push knows."""
-
-    interrupted: bool = False
-    aborted: str | None = None
-    rejections: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -60,7 +49,7 @@ def read_push(path: Path, spec: TaskSpec) -> PushRecord:
 
 
 def summarize(
-    record: PushRecord, config: PushConfig, model: SparseReLUDynamics, outcome: PushOutcome
+    record: PushRecord, config: PushConfig, model: SparseReLUDynamics, outcome: EpisodeOutcome
 ) -> dict[str, Any]:
     """Figures of a push. Costs are the task's, of the true states: the mean over steps is what controllers minimise."""
     spec: Any = model.spec
@@ -88,18 +77,11 @@ def summarize(
         "controller": config.controller,
         "task": config.task,
         "horizon": config.horizon,
-        "seed": config.seed,
-        "ros": config.ros,
-        "lockstep": config.real_time_factor is None,
-        "compute_delay": config.compute_delay,
-        "interrupted": outcome.interrupted,
-        "aborted": outcome.aborted,
-        "rejections": outcome.rejections,
-        **provenance(),
+        **circumstances(config, outcome),
     }
 
 
-def report(folder: RunFolder, config: PushConfig, model: SparseReLUDynamics, outcome: PushOutcome) -> int:
+def report(folder: RunFolder, config: PushConfig, model: SparseReLUDynamics, outcome: EpisodeOutcome) -> int:
     """Writes and prints; returns the exit code: 0 only for a push that holds the goal at its end."""
     from sim.tasks.factory import make_task
     from sim.tasks.picture import episode_picture
@@ -108,9 +90,7 @@ def report(folder: RunFolder, config: PushConfig, model: SparseReLUDynamics, out
     try:
         record = read_push(folder.file("push.mcap"), spec)
     except InvalidInput as error:  # it ended before anything was logged
-        folder.write_summary({"interrupted": outcome.interrupted, "aborted": outcome.aborted, **provenance()})
-        print("interrupted" if outcome.interrupted else f"aborted: {outcome.aborted or error}", file=sys.stderr)
-        return EXIT_INTERRUPTED if outcome.interrupted else EXIT_NOT_REACHED
+        return report_nothing(folder, outcome, error)
     summary = summarize(record, config, model, outcome)
     folder.write_summary(summary)
     task = make_task(config.task)
@@ -128,20 +108,7 @@ def report(folder: RunFolder, config: PushConfig, model: SparseReLUDynamics, out
         ("solve time p50", 1e3 * summary["solve_p50_s"], "ms wall"),
         ("solve time p99", 1e3 * summary["solve_p99_s"], "ms wall"),
     ]
-    print(
-        table([row for row in rows if np.isfinite(row[1])], (f"{config.task} / {config.controller}", "value", "unit"))
-    )
-    print("plans: " + ", ".join(f"{count} {status}" for status, count in summary["plans"].items()))
-    for reason, count in outcome.rejections.items():
-        print(f"  dropped: {reason}, {count} times")
-    print(f"run folder: {folder.path}")
-    if outcome.interrupted:
-        print("interrupted", file=sys.stderr)
-        return EXIT_INTERRUPTED
-    if outcome.aborted is not None or not summary["completed"]:
-        print(f"aborted: {outcome.aborted or 'not all steps were taken'}", file=sys.stderr)
-        return EXIT_NOT_REACHED
-    if not summary["success"]:
-        print(f"failed: the goal is not held after {config.steps * spec.dt:g} s", file=sys.stderr)
-        return EXIT_NOT_REACHED
-    return EXIT_OK
+    show(folder, outcome, f"{config.task} / {config.controller}", rows, ("plans", summary["plans"]))
+    unfinished = None if summary["completed"] else "not all steps were taken"
+    failed = f"the goal is not held after {config.steps * spec.dt:g} s"
+    return ending(outcome, unfinished, None if summary["success"] else failed)

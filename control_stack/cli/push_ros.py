@@ -6,11 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from control_stack.cli.processes import Nodes
+from control_stack.cli import episode
+from control_stack.cli.episode import EpisodeOutcome
+from control_stack.cli.processes import NodeProgram
 from control_stack.cli.push import PushConfig
-from control_stack.cli.push_in_process import bar
-from control_stack.cli.push_report import PushOutcome
-from control_stack.errors import FlightAborted
 
 
 def task_parameters(config: PushConfig, log: Path) -> dict[str, Any]:
@@ -42,29 +41,8 @@ def planner_parameters(config: PushConfig) -> dict[str, Any]:
     }
 
 
-def over_ros(config: PushConfig, folder: Path, log: Path, check: Callable[[], None]) -> PushOutcome:
+def over_ros(config: PushConfig, folder: Path, log: Path, check: Callable[[], None]) -> EpisodeOutcome:
     """Pushes; ``check`` raises KeyboardInterrupt when the user has ended it. The nodes end with the push."""
-    from control_stack.ros.task_client import TaskClient
-
-    nodes, outcome = Nodes(folder), PushOutcome()
-
-    def alive() -> None:
-        check()
-        nodes.alive()
-
-    client = TaskClient(config.namespace, alive)
-    try:
-        with bar(config.steps) as progress:
-            nodes.start("sim.tasks.node", "task", task_parameters(config, log), config.namespace)
-            nodes.start("controllers.planning.node", "planner", planner_parameters(config), config.namespace)
-            client.watch(lambda steps: progress.update(steps - progress.n) and None)
-    except KeyboardInterrupt:
-        outcome.interrupted = True
-    except FlightAborted as error:
-        outcome.aborted = str(error)
-    finally:
-        nodes.stop()
-        client.close()
-    counts = {**client.status.get("task", {}), **client.status.get("planner", {})}
-    outcome.rejections = {key: int(count) for key, count in counts.items() if "/" in key}
-    return outcome
+    table = NodeProgram("sim.tasks.node", "task", task_parameters(config, log))
+    planner = NodeProgram("controllers.planning.node", "planner", planner_parameters(config))
+    return episode.over_ros(table, planner, config.namespace, folder, episode.bar("push", config.steps), check)

@@ -7,8 +7,8 @@ of. What is stored is the true state: noise of the sensors is drawn by who learn
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,7 +23,6 @@ from control_stack.arm.parameters import ArmParameters
 from control_stack.artefacts import tensors as artefact
 from control_stack.artefacts.runs import plain, provenance
 from control_stack.errors import InvalidInput
-from control_stack.exclusive import lock
 from control_stack.learning.data import FILE, Dataset, dataset
 from control_stack.learning.lagrangian.labels import LABELS
 from control_stack.protocols import JointTrajectory
@@ -31,7 +30,7 @@ from control_stack.types import Array, JointCommand
 from sim.arm.bullet import BulletArm
 from sim.arm.collect_picture import collection_picture
 from sim.arm.config import TYPICAL_SENSORS, ArmSimulationConfig
-from sim.parts import open_folder, simulate
+from sim.parts import Collected, collect_in_parts
 
 EPISODES, STEPS = 280, 500
 RATE_HZ = 50.0
@@ -64,14 +63,6 @@ class ArmEpisode(NamedTuple):
     friction: Array
 
 
-class Collected(NamedTuple):
-    """A finished collection: its file, what is in it, and whether anything had to be done."""
-
-    path: Path
-    data: Dataset
-    fresh: bool
-
-
 def collect(
     order: ArmOrder,
     folder: Path,
@@ -79,29 +70,12 @@ def collect(
     command: str = "",
     report: Callable[[int], None] = lambda done: None,
 ) -> Collected:
-    """Collects into a folder, which is new, or the order's own from an interrupted run; see ``sim.tasks.collect``."""
+    """Collects into a folder: see ``collect_in_parts``. ``command``: that does the same again, for the card."""
     arm = load_arm(order.arm)
     if order.steps < _SHORTEST:
         raise InvalidInput(f"an arm's episode needs at least {_SHORTEST} steps: its references take 3 s or more")
-    parts = open_folder(folder, asdict(order))
-    held = lock(f"collect-{folder.resolve()}")
-    if held is None:
-        raise InvalidInput(f"{folder}: another control-stack collect is at work there")
-    with held:
-        path = folder / FILE
-        if path.is_file():
-            from control_stack.learning.data import load
-
-            return Collected(path, load(path), fresh=False)
-        starts = range(0, order.episodes, PART)
-        missing = [start for start in starts if not _file(parts, start).is_file()]
-        done = order.episodes - sum(min(PART, order.episodes - start) for start in missing)
-        report(done)
-        for start, tensors in simulate(partial(_part, order), missing, workers):
-            artefact.write(_file(parts, start), tensors, {}, "parts")
-            done += min(PART, order.episodes - start)
-            report(done)
-        return Collected(path, _join(order, arm, folder, parts, command), fresh=True)
+    join = partial(_join, order, arm, folder, command)
+    return collect_in_parts(order, PART, partial(_part, order), join, folder, workers, report)
 
 
 def episode(arm: ArmParameters, seed: int, number: int, steps: int) -> ArmEpisode:
@@ -167,14 +141,11 @@ def _part(order: ArmOrder, start: int) -> dict[str, Array]:
     return {name: np.stack([getattr(e, name) for e in made]) for name in ArmEpisode._fields}
 
 
-def _file(parts: Path, start: int) -> Path:
-    return parts / f"episodes-{start:06d}.safetensors"
-
-
-def _join(order: ArmOrder, arm: ArmParameters, folder: Path, parts: Path, command: str) -> Dataset:
-    """Puts the parts into one file with its card, its labels and its picture, then removes them."""
-    read = [artefact.read_tensors(_file(parts, start), "parts")[0] for start in range(0, order.episodes, PART)]
-    whole = {name: np.concatenate([part[name] for part in read]) for name in ArmEpisode._fields}
+def _join(
+    order: ArmOrder, arm: ArmParameters, folder: Path, command: str, parts: Sequence[Mapping[str, Array]]
+) -> Dataset:
+    """The parts as one data set with its card; writes the labels and draws the picture."""
+    whole = {name: np.concatenate([part[name] for part in parts]) for name in ArmEpisode._fields}
     spec = ArmDynamics(arm, 1.0 / RATE_HZ).spec
     bare = spec.__class__(spec.state, spec.inputs, (), np.zeros(0), spec.dt)
     data = dataset(list(zip(whole["states"], whole["inputs"], strict=True)), bare)
@@ -193,8 +164,4 @@ def _join(order: ArmOrder, arm: ArmParameters, folder: Path, parts: Path, comman
     }
     artefact.write(folder / LABELS, {"load": whole["load"], "friction": whole["friction"]}, {"of": FILE}, "labels")
     collection_picture(arm, whole, folder / "picture.png", f"{arm.name}, seed {order.seed}")
-    data.save(folder / FILE, plain(card))
-    for file in parts.iterdir():
-        file.unlink()
-    parts.rmdir()
-    return Dataset(data.states, data.inputs, data.spec, data.lengths, card)
+    return replace(data, card=plain(card))

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass, field
 
 from control_stack.errors import InvalidInput
+from sim.config import check_rates
 
 
 @dataclass(frozen=True)
@@ -52,15 +53,6 @@ class ArmSimulationConfig:
     friction: float | tuple[float, ...] = 1.0
 
     def __post_init__(self) -> None:
-        for name in ("physics_rate_hz", "control_rate_hz"):
-            rate = getattr(self, name)
-            if not (math.isfinite(rate) and rate > 0.0):
-                raise InvalidInput(f"{name} must be positive, got {rate:g}")
-        ratio = self.physics_rate_hz / self.control_rate_hz
-        if ratio < 1.0 or abs(ratio - round(ratio)) > 1e-9:
-            raise InvalidInput(
-                f"physics_rate_hz must be a whole multiple of control_rate_hz, "
-                f"got {self.physics_rate_hz:g} and {self.control_rate_hz:g}"
-            )
+        check_rates(self.physics_rate_hz, self.control_rate_hz)
         if self.seed < 0:
             raise InvalidInput(f"seed must not be negative, got {self.seed}")

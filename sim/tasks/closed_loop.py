@@ -47,12 +47,14 @@ class ClosedLoop:
 
     Attributes:
         steps: After how many it is over.
-        taken: Steps so far.
+        period: Of a step, s.
+        taken: Steps so far. missed: Answers without a command.
     """
 
     def __init__(self, task: Task, goal: Goal, steps: int, delay: StepDelay, log: FlightLog | None = None):
         self.task, self.goal, self.steps, self._delay, self._log = task, goal, steps, delay, log
-        self.taken = 0
+        self.period = task.spec.dt
+        self.taken = self.missed = 0
         self._current = np.zeros(len(task.spec.inputs))
         self._note_goal()
         self._note_state()
@@ -60,26 +62,29 @@ class ClosedLoop:
     @property
     def t(self) -> float:
         """Simulated time, s."""
-        return self.taken * self.task.spec.dt
+        return self.taken * self.period
 
     @property
     def over(self) -> bool:
         """Whether all steps are taken."""
         return self.taken >= self.steps
 
-    def answer(self, u: Array, waited: float = 0.0) -> None:
+    def answer(self, u: Array | None, waited: float = 0.0) -> None:
         """Takes the command for the present state; see ``StepDelay`` for when it acts.
 
         Args:
-            u: (nu,). waited: Wall time since the state was given, s.
+            u: (nu,); None: there is none, and the pusher stands.
+            waited: Wall time since the state was given, s.
         """
-        late = self._delay.steps(waited, self.task.spec.dt)
+        self.missed += u is None
+        wanted = np.zeros(len(self.task.spec.inputs)) if u is None else np.asarray(u, dtype=float)
+        late = self._delay.steps(waited, self.period)
         if not late:
-            self._current = np.asarray(u, dtype=float)
+            self._current = wanted
         for _ in range(max(late, 1)):
             if not self.over:
                 self._step()
-        self._current = np.asarray(u, dtype=float)
+        self._current = wanted
 
     def planned(self, t: float, values: Mapping[str, str]) -> None:
         """Logs how the plan for the state of time t came out."""

@@ -6,21 +6,17 @@ of processes change a bit of the result.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
-from control_stack.artefacts import tensors as artefact
 from control_stack.artefacts.runs import provenance
-from control_stack.errors import InvalidInput
-from control_stack.exclusive import lock
-from control_stack.learning.data import FILE, Dataset, dataset
-from control_stack.protocols import DynamicsSpec
-from sim.parts import open_folder, simulate
+from control_stack.learning.data import Dataset, dataset
+from control_stack.types import Array
+from sim.parts import Collected, collect_in_parts
 from sim.tasks.exploration import Episode, explore_numeric, explore_planar
 from sim.tasks.factory import make_task
 from sim.tasks.numeric import NumericTask
@@ -42,57 +38,14 @@ class Order:
     steps: int
 
 
-class Collected(NamedTuple):
-    """A finished collection.
-
-    Attributes:
-        path: The data, ``data.safetensors``, with its card beside it and picture.png.
-        data: What is in it.
-        fresh: Whether anything had to be done.
-    """
-
-    path: Path
-    data: Dataset
-    fresh: bool
-
-
 def collect(
     order: Order, folder: Path, workers: int = 1, command: str = "", report: Callable[[int], None] = lambda done: None
 ) -> Collected:
-    """Collects into a folder, which is new, or the order's own from an interrupted run.
-
-    Args:
-        order: What.
-        folder: Where.
-        workers: Processes that simulate; 1 stays in this one.
-        command: That does the same again, for the card.
-        report: Called with the number of episodes that are done.
-
-    Raises:
-        InvalidInput: The folder holds something else, cannot be written, or is in use by another collection.
-        TrainingAborted: A worker was killed.
-    """
+    """Collects into a folder: see ``collect_in_parts``. ``command``: that does the same again, for the card."""
     task = make_task(order.task)  # early: PyBullet may be missing
     try:
-        parts = open_folder(folder, asdict(order))
-        held = lock(f"collect-{folder.resolve()}")
-        if held is None:
-            raise InvalidInput(f"{folder}: another control-stack collect is at work there")
-        with held:
-            path = folder / FILE
-            if path.is_file():
-                from control_stack.learning.data import load
-
-                return Collected(path, load(path), fresh=False)
-            starts = range(0, order.episodes, PART)
-            missing = [start for start in starts if not _file(parts, start).is_file()]
-            done = order.episodes - sum(min(PART, order.episodes - start) for start in missing)
-            report(done)
-            for start, episodes in simulate(partial(_part, order), missing, workers):
-                _store(_file(parts, start), episodes, task.spec)
-                done += len(episodes)
-                report(done)
-            return Collected(path, _join(order, folder, parts, task, command), fresh=True)
+        join = partial(_join, order, folder, task, command)
+        return collect_in_parts(order, PART, partial(_part, order), join, folder, workers, report)
     finally:
         task.close()
 
@@ -105,32 +58,29 @@ def explore(task: PlanarTask | NumericTask, seed: int, first: int, count: int, s
     return [explore_planar(task, one, steps) for one in seeds]
 
 
-def _part(order: Order, start: int) -> list[Episode]:
+def _part(order: Order, start: int) -> dict[str, Array]:
     task = make_task(order.task)
     try:
-        return explore(task, order.seed, start, min(PART, order.episodes - start), order.steps)
+        episodes = explore(task, order.seed, start, min(PART, order.episodes - start), order.steps)
+        data = dataset([(states, inputs) for states, inputs, _ in episodes], task.spec)
     finally:
         task.close()
-
-
-def _file(parts: Path, start: int) -> Path:
-    return parts / f"episodes-{start:06d}.safetensors"
-
-
-def _store(path: Path, episodes: list[Episode], spec: DynamicsSpec) -> None:
-    data = dataset([(states, inputs) for states, inputs, _ in episodes], spec)
     contact = np.zeros(data.inputs.shape[:2], dtype=bool)
     for k, (_, _, touched) in enumerate(episodes):
         contact[k, : len(touched)] = touched
-    tensors = {"states": data.states, "inputs": data.inputs, "lengths": data.lengths, "contact": contact}
-    artefact.write(path, tensors, {}, "parts")
+    return {"states": data.states, "inputs": data.inputs, "lengths": data.lengths, "contact": contact}
 
 
-def _join(order: Order, folder: Path, parts: Path, task: PlanarTask | NumericTask, command: str) -> Dataset:
-    """Puts the parts into one file with its card and picture, then removes them."""
+def _join(
+    order: Order,
+    folder: Path,
+    task: PlanarTask | NumericTask,
+    command: str,
+    parts: Sequence[Mapping[str, Array]],
+) -> Dataset:
+    """The parts as one data set with its card; draws the picture."""
     episodes: list[Episode] = []
-    for start in range(0, order.episodes, PART):
-        tensors, _ = artefact.read_tensors(_file(parts, start), "parts")
+    for tensors in parts:
         for x, u, c, n in zip(*(tensors[k] for k in ("states", "inputs", "contact", "lengths")), strict=True):
             episodes.append((x[: n + 1], u[:n], c[:n]))
     data = dataset([(states, inputs) for states, inputs, _ in episodes], task.spec)
@@ -144,8 +94,4 @@ def _join(order: Order, folder: Path, parts: Path, task: PlanarTask | NumericTas
         **provenance(),
     }
     episode_picture(task, episodes[0][0], folder / "picture.png", f"{order.task}, episode 0 of seed {order.seed}")
-    data.save(folder / FILE, card)
-    for file in parts.iterdir():
-        file.unlink()
-    parts.rmdir()
-    return Dataset(data.states, data.inputs, data.spec, data.lengths, card)
+    return replace(data, card=card)

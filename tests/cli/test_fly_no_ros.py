@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -59,6 +60,16 @@ def test_the_folder_holds_all_there_is_to_know(eight) -> None:
     for text in (f"position RMSE, {part}", f"max error, {part}", "landed upright", "real-time factor"):
         assert text in eight.out
     assert str(eight.folder) in eight.out and eight.summary["measured_part"] == part
+
+
+def test_it_is_flown_in_the_air_that_was_asked_for(fly) -> None:
+    ends = []
+    for air in ("linear", "full"):
+        done = fly(*HOVER, "--controller", "geometric", "--wind", "6,0,0", "--air", air)
+        assert done.summary["air"] == air == yaml.safe_load((done.folder / "config.yaml").read_text())["air"]
+        ends.append(done.record.position_w[-1])
+        shutil.rmtree(done.folder)
+    assert np.linalg.norm(ends[1] - ends[0]) > 1e-3
 
 
 def test_the_flight_time_is_that_in_the_air(eight) -> None:

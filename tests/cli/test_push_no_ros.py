@@ -11,7 +11,7 @@ import pytest
 from sampling_toys import HEAD_ON_SEED, head_on, point, saved
 
 from control_stack.artefacts.joints import read_joints, topic_in
-from control_stack.cli import push_in_process
+from control_stack.cli import episode
 from control_stack.learning.data import load
 from sim.tasks.factory import make_task
 
@@ -112,13 +112,13 @@ def test_a_goal_that_is_not_held_is_a_failure(push: Callable) -> None:
 
 
 def test_interrupted_the_folder_is_complete(push: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Bar(push_in_process.tqdm):
+    class Bar(episode.tqdm):
         def update(self, n: float = 1) -> bool | None:
             if self.n + n >= 5:
                 raise KeyboardInterrupt
             return super().update(n)
 
-    monkeypatch.setattr(push_in_process, "tqdm", Bar)
+    monkeypatch.setattr(episode, "tqdm", Bar)
     done = push("--controller", "cem")
     assert (done.code, done.err) == (130, "interrupted\n")
     assert done.summary["interrupted"] and done.summary["steps_taken"] == 5 and not done.summary["completed"]

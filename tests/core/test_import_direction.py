@@ -27,13 +27,12 @@ ROS = (
     "rcl_interfaces",
     "rosidl_*",
     "tf2_*",
-    "launch",
-    "launch_ros",
 )
 ROS_PLACES = ("*/node.py", "*/nodes/*.py", "control_stack/ros/*")
 # what is imported -> where it may be
 PLACES = {
     **dict.fromkeys(ROS, ROS_PLACES),
+    **dict.fromkeys(("launch", "launch_ros"), ("control_stack/launching.py",)),
     "pybullet": ("sim/*",),
     "pybullet_data": ("sim/*",),
     "cflib": ("hardware/*", "sim/emulators/*", "sim/*emulator*.py"),
@@ -145,6 +144,7 @@ LATE = "def f():\n    "
         ("controllers/base.py", "import rclpy"),
         ("sim/bullet.py", LATE + "from sensor_msgs.msg import JointState"),
         ("control_stack/log.py", "from builtin_interfaces.msg import Time"),
+        ("control_stack/ros/client.py", LATE + "from launch import LaunchDescription"),
         ("controllers/base.py", "import pybullet as pb"),
         ("sim/bullet.py", "import cflib.crtp"),
         ("controllers/node.py", "from pymavlink import mavutil"),
@@ -171,6 +171,7 @@ def test_forbidden_arrows_are_found(path: str, source: str):
         ),
         ("controllers/node.py", "import rclpy\nfrom nav_msgs.msg import Odometry"),
         ("control_stack/ros/qos.py", "from rclpy.qos import QoSProfile"),
+        ("control_stack/launching.py", LATE + "from launch_ros.actions import Node"),
         ("sim/bullet.py", LATE + "import pybullet"),
         ("hardware/crazyflie.py", LATE + "import cflib"),
         ("control_stack/quadrotor/symbolic.py", LATE + "import casadi"),

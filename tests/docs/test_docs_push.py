@@ -2,29 +2,20 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import re
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
-import yaml
+from documented import check_launch_arguments, check_parameters
+from launch_files import launch_file
 
 from controllers.planning.factory import PLANNERS, make_planner, read_settings
 from controllers.planning.problem import Problem
 
 ROOT = Path(__file__).resolve().parents[2]
-
-
-@pytest.fixture(scope="module")
-def launch_file() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("push_launch_of_docs", ROOT / "launch" / "push.launch.py")
-    module = importlib.util.module_from_spec(spec)  # type: ignore[arg-type]
-    spec.loader.exec_module(module)  # type: ignore[union-attr]
-    return module
 
 
 def declared(node: str) -> dict[str, Any]:
@@ -39,28 +30,11 @@ def declared(node: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("node", ["task", "planner"])
 def test_parameters(page: Callable[[str], Any], node: str) -> None:
-    rows, real = {row["parameter"]: row for row in page("push").table(f"Parameters of `{node}`")}, declared(node)
-    assert set(rows) == set(real)
-    for name, parameter in real.items():
-        row = rows[name]
-        value = yaml.safe_load(row["default"])
-        assert value == parameter.default and type(value) is type(parameter.default), name
-        if parameter.choices:
-            assert {choice.strip() for choice in row["range"].split(",")} == set(parameter.choices), name
-        elif parameter.limits:
-            assert tuple(float(end) for end in row["range"].split("..")) == parameter.limits, name
-        else:
-            assert not row["range"], name
-        assert row["meaning"]
+    check_parameters(page("push").table(f"Parameters of `{node}`"), declared(node))
 
 
-def test_launch_arguments(page: Callable[[str], Any], launch_file: ModuleType) -> None:
-    rows = {row["argument"]: row for row in page("push").table("Over ROS 2")}
-    real = {argument.name: argument for argument in launch_file.arguments()}
-    assert set(rows) == set(real)
-    for name, argument in real.items():
-        assert tuple(c.strip() for c in rows[name]["choices"].split(",") if c.strip()) == argument.choices
-        assert rows[name]["default"] == argument.default
+def test_launch_arguments(page: Callable[[str], Any]) -> None:
+    check_launch_arguments(page("push").table("Over ROS 2"), launch_file("push"))
 
 
 def test_every_planner_has_its_row(page: Callable[[str], Any]) -> None:

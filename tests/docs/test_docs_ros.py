@@ -10,11 +10,11 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
-import yaml
+from documented import check_launch_arguments, check_parameters
+from launch_files import launch_file
 
 from control_stack.ros_layout import _OPTIONAL, SLOTS
 
@@ -85,21 +85,7 @@ def declared(node: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("node", ["sim", "hardware", "controller"])
 def test_parameters(page: Callable, node: str) -> None:
-    rows = {row["parameter"]: row for row in page("ros").table(f"Parameters of `{node}`")}
-    real = declared(node)
-    assert set(rows) == set(real)
-    for name, parameter in real.items():
-        row = rows[name]
-        value = yaml.safe_load(row["default"])
-        assert value == parameter.default and type(value) is type(parameter.default), name
-        if parameter.choices:
-            assert {choice.strip() for choice in row["range"].split(",")} == set(parameter.choices), name
-        elif parameter.limits:
-            assert tuple(float(end) for end in row["range"].split("..")) == parameter.limits, name
-        else:
-            assert not row["range"], name
-        assert row["meaning"]
-        assert ("in flight to" in row["meaning"]) == (not parameter.read_only), name
+    check_parameters(page("ros").table(f"Parameters of `{node}`"), declared(node))
 
 
 def test_layout_of_the_actuator_topic(page: Callable) -> None:
@@ -116,21 +102,8 @@ def test_layout_of_the_actuator_topic(page: Callable) -> None:
         assert bool(row["may be left out"]) == bool(optional)
 
 
-@pytest.fixture(scope="module")
-def launch_file() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("fly_launch_of_docs", ROOT / "launch" / "fly.launch.py")
-    module = importlib.util.module_from_spec(spec)  # type: ignore[arg-type]
-    spec.loader.exec_module(module)  # type: ignore[union-attr]
-    return module
-
-
-def test_launch_arguments(page: Callable, launch_file: ModuleType) -> None:
-    rows = {row["argument"]: row for row in page("ros").table("Start and watch")}
-    real = {argument.name: argument for argument in launch_file.arguments()}
-    assert set(rows) == set(real)
-    for name, argument in real.items():
-        assert tuple(c.strip() for c in rows[name]["choices"].split(",") if c.strip()) == argument.choices
-        assert rows[name]["default"].removesuffix(" in share") == argument.default
+def test_launch_arguments(page: Callable) -> None:
+    check_launch_arguments(page("ros").table("Start and watch"), launch_file("fly"))
 
 
 def test_commands_name_topics_and_services_that_exist(page: Callable) -> None:

@@ -43,21 +43,32 @@ def test_share_holds_what_ros_reads(prefix: Path, root: Path) -> None:
         assert {path.name for path in (share / "control_stack" / folder).iterdir()} == expected
 
 
-def test_rooms_and_data_import_from_the_prefix(prefix: Path, root: Path, tmp_path: Path) -> None:
-    code = (
-        "import control_stack, controllers, sim; from importlib.resources import files\n"
-        "print(*sorted(p.name for p in (files('control_stack') / 'vehicles').rglob('*.yaml')))"
-    )
-    # What a user does: source the prefix, from a folder that is not the checkout.
+def sourced(prefix: Path, code: str, folder: Path) -> str:
+    """What a program says that runs as a user's would: the prefix sourced, in a folder that is not the checkout."""
     script = f". '{prefix}/share/control_stack/package.sh' && exec '{sys.executable}' -P -c \"$CODE\""
     if sys.version_info < (3, 11):
         script = script.replace(" -P", "")
     done = subprocess.run(
         ["sh", "-c", script],
-        cwd=tmp_path,
+        cwd=folder,
         env=os.environ | {"CODE": code, "COLCON_CURRENT_PREFIX": str(prefix)},
         text=True,
         capture_output=True,
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.split() == sorted(p.name for p in (root / "control_stack/vehicles").rglob("*.yaml"))
+    return done.stdout
+
+
+def test_rooms_and_data_import_from_the_prefix(prefix: Path, root: Path, tmp_path: Path) -> None:
+    code = (
+        "import control_stack, controllers, sim; from importlib.resources import files\n"
+        "print(*sorted(p.name for p in (files('control_stack') / 'vehicles').rglob('*.yaml')))"
+    )
+    shipped = sorted(p.name for p in (root / "control_stack/vehicles").rglob("*.yaml"))
+    assert sourced(prefix, code, tmp_path).split() == shipped
+
+
+def test_installed_launch_files_find_what_they_are_written_in(prefix: Path, tmp_path: Path) -> None:
+    for file in (prefix / "share/control_stack/launch").iterdir():
+        code = f"import runpy; print('generate_launch_description' in runpy.run_path({str(file)!r}))"
+        assert sourced(prefix, code, tmp_path).split() == ["True"], file.name

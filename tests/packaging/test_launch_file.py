@@ -2,31 +2,20 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
 import yaml
+from launch_files import launch_file, usable, values
 
 LINKS = ("crazyflie", "px4")
 
 
-def load(root: Path, name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(f"{name}_launch", root / "launch" / f"{name}.launch.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.fixture(scope="module")
-def fly(root: Path) -> ModuleType:
-    return load(root, "fly")
-
-
-def defaults(fly: ModuleType, **changes: str) -> dict[str, str]:
-    return {argument.name: argument.default for argument in fly.arguments()} | changes
+def fly() -> ModuleType:
+    return launch_file("fly")
 
 
 def test_arguments_are_the_documented_ones(fly: ModuleType) -> None:
@@ -37,8 +26,9 @@ def test_arguments_are_the_documented_ones(fly: ModuleType) -> None:
     }  # fmt: skip
 
 
-def test_every_argument_is_described_and_its_default_is_a_choice(fly: ModuleType) -> None:
-    for argument in fly.arguments():
+@pytest.mark.parametrize("name", ["fly", "arm", "push"])
+def test_every_argument_is_described_and_its_default_is_a_choice(name: str) -> None:
+    for argument in launch_file(name).arguments():
         assert argument.description
         assert not argument.choices or argument.default in argument.choices
 
@@ -54,34 +44,34 @@ def test_vehicle_choices_are_the_shipped_vehicles(fly: ModuleType, root: Path) -
 
 
 def test_what_nmpc_plans_and_estimates_is_in_its_name_and_refused_for_others(fly: ModuleType) -> None:
-    _, controller = fly.composition(defaults(fly, controller="nmpc", model="fit/x500", estimator="force"))
+    _, controller = fly.composition(values(fly, controller="nmpc", model="fit/x500", estimator="force"))
     name, _, path = controller.parameters["controller"].partition("model=")
     assert name == "nmpc:estimator=force," and Path(path) == Path("fit/x500").absolute()
-    _, controller = fly.composition(defaults(fly, controller="nmpc", estimator="wind"))
+    _, controller = fly.composition(values(fly, controller="nmpc", estimator="wind"))
     assert controller.parameters["controller"] == "nmpc:estimator=wind"
     with pytest.raises(ValueError, match="nmpc"):
-        fly.composition(defaults(fly, model="fit/x500"))
+        fly.composition(values(fly, model="fit/x500"))
 
 
 def test_default_composition(fly: ModuleType) -> None:
-    vehicle, controller = fly.composition(defaults(fly))
+    vehicle, controller = fly.composition(values(fly))
     assert (vehicle.executable, controller.executable) == ("sim_node", "controller_node")
     assert (vehicle.name, controller.name) == ("sim", "controller")
     assert vehicle.parameters == {"vehicle": "crazyflie", "backend": "bullet"}
     assert controller.parameters == {"controller": "geometric", "vehicle": "crazyflie", "use_sim_time": True}
-    assert vehicle.owns_vehicle and not controller.owns_vehicle
+    assert vehicle.ends_launch and not controller.ends_launch
 
 
 @pytest.mark.parametrize(("backend", "own"), [("crazyflie", "crazyflie"), ("px4", "x500")])
 def test_composition_of_a_real_vehicle(fly: ModuleType, backend: str, own: str) -> None:
     """Only the back end differs; nothing arms unless it is asked for."""
-    vehicle, controller = fly.composition(defaults(fly, backend=backend))
+    vehicle, controller = fly.composition(values(fly, backend=backend))
     assert (vehicle.executable, vehicle.name) == ("hardware_node", "hardware")
     assert vehicle.parameters == {"vehicle": own, "backend": backend, "arm": False}
     assert controller.parameters["vehicle"] == own and controller.parameters["lockstep"] is False
     assert controller.parameters["driven_by"] == "states" and controller.parameters["use_sim_time"] is False
-    assert vehicle.owns_vehicle and not controller.owns_vehicle
-    told, _ = fly.composition(defaults(fly, backend=backend, arm="true", uri="somewhere"))
+    assert vehicle.ends_launch and not controller.ends_launch
+    told, _ = fly.composition(values(fly, backend=backend, arm="true", uri="somewhere"))
     assert told.parameters == {**vehicle.parameters, "arm": True, "uri": "somewhere"}
 
 
@@ -98,27 +88,27 @@ def test_back_ends_and_their_levels_are_the_drivers(fly: ModuleType) -> None:
 
 
 @pytest.mark.parametrize("backend", LINKS)
-def test_the_thin_files_name_their_back_end(fly: ModuleType, root: Path, backend: str) -> None:
-    assert load(root, backend).BACKEND == backend in fly.VEHICLES
+def test_the_thin_files_name_their_back_end(fly: ModuleType, backend: str) -> None:
+    assert launch_file(backend).BACKEND == backend in fly.VEHICLES
 
 
 @pytest.mark.parametrize("backend", ["sim", *LINKS])
 def test_executables_are_console_scripts(fly: ModuleType, pyproject: dict[str, Any], backend: str) -> None:
-    for spec in fly.composition(defaults(fly, backend=backend)):
+    for spec in fly.composition(values(fly, backend=backend)):
         assert spec.executable in pyproject["project"]["scripts"]
 
 
 def test_namespace_and_file_reach_both_nodes(fly: ModuleType) -> None:
-    for spec in fly.composition(defaults(fly, namespace="cf1", params_file="mine.yaml")):
+    for spec in fly.composition(values(fly, namespace="cf1", params_file="mine.yaml")):
         assert (spec.namespace, spec.params_file) == ("cf1", "mine.yaml")
 
 
 def test_from_params_file_overrides_nothing(fly: ModuleType) -> None:
     free = {argument.name: fly.FROM_FILE for argument in fly.arguments() if fly.FROM_FILE in argument.choices}
-    vehicle, controller = fly.composition(defaults(fly, **free, use_sim_time="false"))
+    vehicle, controller = fly.composition(values(fly, **free, use_sim_time="false"))
     assert vehicle.parameters == {}
     assert controller.parameters == {"use_sim_time": False}
-    vehicle, _ = fly.composition(defaults(fly, **free, backend="px4"))
+    vehicle, _ = fly.composition(values(fly, **free, backend="px4"))
     assert vehicle.parameters == {"backend": "px4"}
 
 
@@ -140,13 +130,6 @@ def declared() -> dict[str, dict[str, Any]]:
     return {node: {p.name: p for p in (*parameters, AUTOSTART)} for node, parameters in tuples.items()}
 
 
-def usable(parameter: Any, value: Any) -> bool:
-    """Whether a node takes this value: rclpy wants the very type, and the declaration may bound it."""
-    low, high = parameter.limits or (-float("inf"), float("inf"))
-    fits = isinstance(value, str) or not parameter.limits or low <= value <= high
-    return type(value) is type(parameter.default) and fits and value in (parameter.choices or [value])
-
-
 @pytest.mark.parametrize("backend", ["sim", *LINKS])
 def test_arguments_set_declared_parameters_to_usable_values(
     fly: ModuleType, declared: dict[str, dict[str, Any]], backend: str
@@ -155,7 +138,7 @@ def test_arguments_set_declared_parameters_to_usable_values(
         for choice in argument.choices or ("something",):
             # Of all controllers nmpc takes every argument.
             changes = {"backend": backend, "controller": "nmpc", argument.name: choice}
-            for spec in fly.composition(defaults(fly, **changes)):
+            for spec in fly.composition(values(fly, **changes)):
                 own = {key: value for key, value in spec.parameters.items() if key != "use_sim_time"}
                 assert set(own) <= set(declared[spec.name])
                 assert all(usable(declared[spec.name][key], value) for key, value in own.items())
@@ -168,9 +151,7 @@ def test_simulator_choices_are_the_backends(fly: ModuleType, declared: dict[str,
 
 def test_parameter_file_names_only_nodes_that_are_started(fly: ModuleType, root: Path) -> None:
     shipped = yaml.safe_load((root / "config" / "fly.yaml").read_text())
-    started = {
-        f"/**/{spec.name}" for backend in fly.VEHICLES for spec in fly.composition(defaults(fly, backend=backend))
-    }
+    started = {f"/**/{spec.name}" for backend in fly.VEHICLES for spec in fly.composition(values(fly, backend=backend))}
     assert set(shipped) <= started | {"/**"}
     for section in shipped.values():
         assert set(section) == {"ros__parameters"}
@@ -212,9 +193,9 @@ def test_parameter_file_reaches_the_nodes(
         rclpy.try_shutdown(context=context)
 
 
-@pytest.mark.parametrize("name", ["fly", *LINKS])
-def test_launch_description_builds(fly: ModuleType, root: Path, name: str) -> None:
+@pytest.mark.parametrize("name", ["fly", "arm", "push", *LINKS])
+def test_launch_description_builds(name: str) -> None:
     pytest.importorskip("launch_ros")
-    description = load(root, name).generate_launch_description()
+    description = launch_file(name).generate_launch_description()
     declared = {argument.name for argument in description.get_launch_arguments()}
-    assert declared == {argument.name for argument in fly.arguments()}
+    assert declared == {argument.name for argument in launch_file("fly" if name in LINKS else name).arguments()}

@@ -169,9 +169,10 @@ def test_answers_that_cannot_be_meant_leave_the_pusher_where_it_is(table: Callab
         found.until(lambda reason=reason: found.counts().get(reason) == 1)
         assert found.states[-1].position[:2] == found.states[0].position[:2]
     found.send([0.1, 0.0], stamp=77.0)  # waited on: no state follows
+    found.send([0.1, 0.0], stamp=77.0, frame_id="velocity")  # nor here
     found.send([0.1, 0.05])
     found.until(lambda: len(found.states) == 6)
-    assert found.counts().get("command/stale", 0) <= 1
+    assert found.counts().get("command/stale", 0) <= 2
     moved = np.array(found.states[-1].position[:2]) - found.states[0].position[:2]
     np.testing.assert_allclose(moved, [0.01, 0.005], atol=1e-12)
 

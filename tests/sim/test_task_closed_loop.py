@@ -48,6 +48,17 @@ def test_a_measured_delay_is_as_many_whole_steps_as_it_took_at_least_one(task):
     np.testing.assert_array_equal(found, [[0.0], US[0], US[1], US[1], US[1], US[2]])
 
 
+@pytest.mark.parametrize(("kind", "acting"), [("none", [US[0], [0.0], US[2]]), ("fixed", [[0.0], US[0], [0.0]])])
+def test_an_answer_without_a_command_is_zero_input_and_is_counted(task, kind: str, acting):
+    found, honest = [], task.step
+    task.step = lambda u: found.append(np.array(u)) or honest(u)
+    loop = ClosedLoop(task, task.goal(3), 6, StepDelay(kind))
+    for u in (US[0], None, US[2]):
+        loop.answer(u)
+    np.testing.assert_array_equal(found, acting)
+    assert (loop.taken, loop.missed) == (3, 1)
+
+
 def test_an_unknown_delay_is_refused():
     with pytest.raises(UnknownName, match="none, fixed, measured"):
         StepDelay("some")
