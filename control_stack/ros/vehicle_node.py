@@ -1,8 +1,9 @@
 """The ROS surface of any vehicle: what the sim node and the hardware node share.
 
 Out: odom, joint_states, battery_state, phase, /diagnostics. In: actuators/command, external_pose, for the log reference
-and the controller's events on /diagnostics, and the services arm, takeoff, land, emergency. The room's own node decides when a control period begins
-and ends. Inside, all times are the vehicle's; ``epoch`` makes stamps of them, and of stamps that come in times again.
+and the controller's events on /diagnostics, and the services arm, takeoff, land, emergency. The room's own node decides
+when a control period begins and ends. Inside, all times are the vehicle's; ``epoch`` makes stamps of them, and of
+stamps that come in times again.
 """
 
 from __future__ import annotations
