@@ -285,5 +285,6 @@ def events_from(message: DiagnosticArray) -> list[tuple[str, Event]]:
             values = {pair.key: pair.value for pair in status.values}
             severity = Severity(min(int.from_bytes(status.level, "little"), int(Severity.ERROR)))
             name, t = status.name.removeprefix(EVENT_PREFIX), to_seconds(message.header.stamp)
-            out.append((values.pop("node", ""), Event(t, severity, name, status.message, values)))
+            node, _ = values.pop("node", ""), values.pop("t", "")
+            out.append((node, Event(t, severity, name, status.message, values)))
     return out

@@ -44,6 +44,7 @@ def test_the_log_has_the_events_of_this_vehicles_controller_alone(stack: Stack) 
     stack.start()
     publisher = stack.node.create_publisher(DiagnosticArray, "/diagnostics", qos.EVENTS)
     stack.until(lambda: publisher.get_subscription_count() == 2, "the vehicle node and the client on /diagnostics")
+    stack.spin_for(0.2)
     heard = stack.client.t
     for node in ("/controller", "/other/controller", "/sim"):
         told = Event(heard, Severity.WARN, "filter_fallback", f"by {node}", {"controller": "mine"})
