@@ -69,7 +69,7 @@ def arguments(default_params_file: Any = "config/fly.yaml") -> tuple[Argument, .
             (OWN, "none", "force", "wind"),
         ),
         Argument("fallback", "", "controllers that fly on when one fails, joined by commas; empty keeps params_file's"),
-        Argument("filter", "", "scene file: unsafe commands are changed, gp_cem plans in it; empty keeps params_file's"),
+        Argument("filter", "", "scene in which unsafe commands are changed; also gp_cem's; empty keeps params_file's"),
         Argument("verify", "", "box file or report that policies must be proved by; empty keeps params_file's"),
         Argument(
             "vehicle",

@@ -7,6 +7,7 @@ import pytest
 
 from control_stack.flight.controller_side import ControllerSide
 from control_stack.flight.setpoints import Setpoints
+from control_stack.protocols import Controller
 from control_stack.quadrotor.parameters import load_vehicle
 from control_stack.safety.barrier.filter import SafetyFilter
 from control_stack.safety.barrier.scene import Scene, Walls
@@ -21,7 +22,7 @@ FAR, WALL = (0.0, 0.0), (0.95, 1.5)  # place and speed along x: at rest in the m
 
 def guarded() -> ControllerSide:
     guard = SafetyFilter(Scene("hall", Walls(x=(-1.0, 1.0))), VEHICLE)
-    controllers = {"geometric": GeometricController(VEHICLE, CommandLevel.CTBR)}
+    controllers: dict[str, Controller] = {"geometric": GeometricController(VEHICLE, CommandLevel.CTBR)}
     return ControllerSide(controllers, "geometric", Setpoints(VEHICLE.limits), guard=guard)
 
 

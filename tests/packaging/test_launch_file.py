@@ -32,8 +32,8 @@ def defaults(fly: ModuleType, **changes: str) -> dict[str, str]:
 def test_arguments_are_the_documented_ones(fly: ModuleType) -> None:
     names = {argument.name for argument in fly.arguments()}
     assert names == {
-        "backend", "uri", "arm", "simulator", "controller", "model", "estimator", "fallback", "filter", "verify", "vehicle",
-        "namespace", "params_file", "use_sim_time",
+        "backend", "uri", "arm", "simulator", "controller", "model", "estimator", "fallback", "filter", "verify",
+        "vehicle", "namespace", "params_file", "use_sim_time",
     }  # fmt: skip
 
 
