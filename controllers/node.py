@@ -172,8 +172,8 @@ class ControllerNode(ManagedNode):
             self._references.publish(messages.reference_message(reference, stamp))
         self._commands.publish(answer)
         for event in self._side.drain_events():
-            self.get_logger().warning(f"[{event.t:.2f} s] {event.message}")
-            self._diagnostics.publish(messages.event_message(event))
+            self.log_event(event)
+            self._diagnostics.publish(messages.event_message(event, self.get_fully_qualified_name()))
         if state.stamp - self._diagnosed >= _DIAGNOSTICS_PERIOD or state.stamp < self._diagnosed:
             self._diagnosed = state.stamp
             self._publish_diagnostics(stamp)

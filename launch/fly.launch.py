@@ -39,7 +39,7 @@ def arguments(default_params_file: Any = "config/fly.yaml") -> tuple[Argument, .
             "controller",
             "geometric",
             f"control law; {FROM_FILE} keeps the one in params_file, which may be a file of yours",
-            ("geometric", "lqr", "nmpc", "foundation", FROM_FILE),
+            ("geometric", "lqr", "nmpc", "gp_cem", "foundation", FROM_FILE),
         ),
         Argument("model", "", "folder of control-stack fit residual, for controller:=nmpc; empty for none"),
         Argument(
@@ -48,6 +48,9 @@ def arguments(default_params_file: Any = "config/fly.yaml") -> tuple[Argument, .
             f"what controller:=nmpc estimates in flight; {OWN}: force with a model, else none",
             (OWN, "none", "force", "wind"),
         ),
+        Argument("fallback", "", "controllers that fly on when one fails, joined by commas; empty keeps params_file's"),
+        Argument("filter", "", "scene in which unsafe commands are changed; also gp_cem's; empty keeps params_file's"),
+        Argument("verify", "", "box file or report that policies must be proved by; empty keeps params_file's"),
         Argument(
             "vehicle",
             OWN,
@@ -67,7 +70,7 @@ def arguments(default_params_file: Any = "config/fly.yaml") -> tuple[Argument, .
 
 
 def controller_name(values: Mapping[str, str]) -> str:
-    """The parameter ``controller``: with what nmpc plans and estimates, where that is asked for.
+    """The parameter ``controller``: with what nmpc plans and estimates, and the scene that gp_cem plans in.
 
     Raises:
         ValueError: It is asked for of another controller.
@@ -76,6 +79,8 @@ def controller_name(values: Mapping[str, str]) -> str:
     parts += [f"model={os.path.abspath(values['model'])}"] if values["model"] else []
     if parts and values["controller"] != "nmpc":
         raise ValueError(f"model and estimator are for controller:=nmpc, not for controller:={values['controller']}")
+    if values["controller"] == "gp_cem" and values["filter"]:
+        parts = [f"filter={os.path.abspath(values['filter'])}"]
     return ":".join([values["controller"], *([",".join(parts)] if parts else [])])
 
 
@@ -102,6 +107,9 @@ def composition(values: Mapping[str, str]) -> tuple[NodeSpec, ...]:
     # Ctrl-C in flight: what owns a real vehicle lands it first.
     owning = {**common, "ends_launch": True, "patience": LANDING_TIME}
     controller = chosen(vehicle="vehicle", controller="controller")
+    if values["fallback"]:
+        controller["fallback"] = values["fallback"]
+    controller |= {name: os.path.abspath(values[name]) for name in ("filter", "verify") if values[name]}
     if backend == "sim":
         # The simulator makes /clock, so it never follows it.
         vehicle = chosen(vehicle="vehicle", backend="simulator")

@@ -76,8 +76,9 @@ def flight_picture(
         from mpl_toolkits import mplot3d  # noqa: F401  (registers the 3-D projection)
     except ImportError:
         raise MissingDependency("matplotlib", "sim", "it draws the flight") from None
-    if record.events:
-        record, interval = _since(record, interval, record.events[0].t)
+    phases = record.phases()
+    if phases:
+        record, interval = _since(record, interval, phases[0][1])
     # Figure without pyplot: no window, no global list of figures, no style left behind.
     figure = Figure(figsize=(_WIDTH, _HEIGHT), dpi=_DPI, facecolor="white")
     FigureCanvasAgg(figure)
@@ -100,9 +101,9 @@ def flight_picture(
     _draw_height(height, record)
     _draw_rotors(rotors, record, rotor_limits)
     _name_phases(error, record)
-    # Waiting on the ground before the first event says nothing.
-    error.set_xlim(max(record.t[0], -1.0) if record.events else record.t[0], record.t[-1])
-    rotors.set_xlabel("time since arming [s]" if record.events else "time [s]", fontsize=11, color=_INK)
+    # Waiting on the ground before it is armed says nothing.
+    error.set_xlim(max(record.t[0], -1.0) if phases else record.t[0], record.t[-1])
+    rotors.set_xlabel("time since arming [s]" if phases else "time [s]", fontsize=11, color=_INK)
     error.tick_params(labelbottom=False)
     height.tick_params(labelbottom=False)
     return _save(figure, Path(path))

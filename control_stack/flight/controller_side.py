@@ -160,6 +160,9 @@ class ControllerSide:
         """The command through the filter, while it is in force: before that others fly the vehicle."""
         if not flying:
             guard.reset()
+            if self._guarding is not Answer.UNCHANGED:
+                self._guarding = Answer.UNCHANGED
+                self._tell(t, *_TOLD[self._guarding], self.active)
             return command
         started = time.perf_counter()
         command = guard(state, command)

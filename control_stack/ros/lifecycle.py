@@ -15,6 +15,7 @@ from rclpy.signals import SignalHandlerOptions
 
 from control_stack.errors import ControlStackError, FlightAborted
 from control_stack.ros.parameters import Declared, declare
+from control_stack.safety.events import Event, Severity
 
 AUTOSTART = Declared("autostart", True, "configure and activate by itself once started")
 
@@ -36,6 +37,15 @@ class ManagedNode(LifecycleNode):
     def parameter(self, name: str) -> Any:
         """Value of a declared parameter."""
         return self.get_parameter(name).value
+
+    def log_event(self, event: Event) -> None:
+        """One line of the node's log."""
+        line = f"[{event.t:.2f} s] {event.message}"
+        # Two calls, because rclpy ties a severity to the place that it is logged from.
+        if event.severity is Severity.OK:
+            self.get_logger().info(line)
+        else:
+            self.get_logger().warning(line)
 
     def guarded(self, action: Callable[[], None]) -> TransitionCallbackReturn:
         """Runs a transition; a ControlStackError becomes a failure, logged unless ``start`` raises it."""

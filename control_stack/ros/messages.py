@@ -24,7 +24,7 @@ from control_stack.errors import InputRejected, InvalidInput
 from control_stack.flight.setpoints import BodyVelocity
 from control_stack.protocols import Battery, Trajectory
 from control_stack.ros_layout import EVENT_PREFIX, NO_COMMAND, ROTORS, command_from_fields, joint_fields
-from control_stack.safety.events import Event
+from control_stack.safety.events import Event, Severity
 from control_stack.trajectories import SampledTrajectory, sample
 from control_stack.types import Array, Command, QuadrotorState, Reference
 
@@ -270,8 +270,21 @@ def status_message(
     return array
 
 
-def event_message(event: Event) -> DiagnosticArray:
-    """An event, told apart from the periodic statuses by the prefix of its name."""
-    values = {**event.values, "t": f"{event.t:.3f}"}
+def event_message(event: Event, node: str) -> DiagnosticArray:
+    """An event of a node (its full name), told apart from the periodic statuses by the prefix of its name."""
+    values = {**event.values, "t": f"{event.t:.3f}", "node": node}
     stamp = to_time(max(event.t, 0.0))
     return status_message(EVENT_PREFIX + event.name, values, stamp, int(event.severity), event.message)
+
+
+def events_from(message: DiagnosticArray) -> list[tuple[str, Event]]:
+    """(full name of the node, event) of every event in a message, at the time of its stamp, s."""
+    out = []
+    for status in message.status:
+        if status.name.startswith(EVENT_PREFIX):
+            values = {pair.key: pair.value for pair in status.values}
+            severity = Severity(min(int.from_bytes(status.level, "little"), int(Severity.ERROR)))
+            name, t = status.name.removeprefix(EVENT_PREFIX), to_seconds(message.header.stamp)
+            node, _ = values.pop("node", ""), values.pop("t", "")
+            out.append((node, Event(t, severity, name, status.message, values)))
+    return out

@@ -1,8 +1,9 @@
 """The ROS surface of any vehicle: what the sim node and the hardware node share.
 
-Out: odom, joint_states, battery_state, phase, /diagnostics. In: actuators/command, reference (for the log),
-external_pose, and the services arm, takeoff, land, emergency. The room's own node decides when a control period begins
-and ends. Inside, all times are the vehicle's; ``epoch`` makes stamps of them, and of stamps that come in times again.
+Out: odom, joint_states, battery_state, phase, /diagnostics. In: actuators/command, external_pose, for the log reference
+and the controller's events on /diagnostics, and the services arm, takeoff, land, emergency. The room's own node decides
+when a control period begins and ends. Inside, all times are the vehicle's; ``epoch`` makes stamps of them, and of
+stamps that come in times again.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ from control_stack.ros.exclusive import claim
 from control_stack.ros.lifecycle import ManagedNode
 from control_stack.ros.parameters import Declared
 from control_stack.ros_layout import COMMAND_TOPIC
-from control_stack.safety.events import Event, Reply, Severity
+from control_stack.safety.events import Event, Reply
 from control_stack.safety.fence import parse_fence
 from control_stack.safety.supervisor import SafetyConfig
 from control_stack.types import QuadrotorState
@@ -134,6 +135,7 @@ class VehicleNode(ManagedNode):
             self.create_subscription(MultiDOFJointTrajectory, "reference", self._on_reference, qos.EVENTS, raw=True),
             self.create_subscription(JointState, COMMAND_TOPIC, self.on_command, qos.COMMAND_IN, event_callbacks=alive),
             self.create_subscription(PoseStamped, "external_pose", self._on_external_pose, reliable),
+            self.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, qos.EVENTS),
         ]
 
     def close_inputs(self) -> None:
@@ -222,13 +224,9 @@ class VehicleNode(ManagedNode):
     def tell(self, event: Event) -> None:
         """Logs and publishes an event, whose time is the vehicle's."""
         self.recorder.event(event)
-        line = f"[{event.t:.2f} s] {event.message}"
-        # Two calls, because rclpy ties a severity to the place that it is logged from.
-        if event.severity is Severity.OK:
-            self.get_logger().info(line)
-        else:
-            self.get_logger().warning(line)
-        self._diagnostics.publish(messages.event_message(replace(event, t=event.t + self.epoch)))
+        self.log_event(event)
+        told = replace(event, t=event.t + self.epoch)
+        self._diagnostics.publish(messages.event_message(told, self.get_fully_qualified_name()))
 
     def _publish_diagnostics(self, values: dict[str, str]) -> None:
         name, stamp = self.get_fully_qualified_name(), messages.to_time(max(self.now() + self.epoch, 0.0))
@@ -244,6 +242,13 @@ class VehicleNode(ManagedNode):
             own = messages.to_time(max(stamp, 0.0))
             serialized = serialized[:4] + struct.pack("<iI", own.sec, own.nanosec) + serialized[12:]
         self.recorder.raw("reference", "trajectory_msgs/msg/MultiDOFJointTrajectory", stamp, serialized)
+
+    def _on_diagnostics(self, message: DiagnosticArray) -> None:
+        # Only for the log, which has this node's own events already; those of other vehicles belong to other logs.
+        for node, event in messages.events_from(message):
+            namespace = node.rpartition("/")[0] or "/"
+            if namespace == self.get_namespace() and node != self.get_fully_qualified_name():
+                self.recorder.event(replace(event, t=event.t - self.epoch))
 
     def _on_external_pose(self, message: PoseStamped) -> None:
         side = self._side()

@@ -21,8 +21,8 @@ def fly() -> ModuleType:
 def test_arguments_are_the_documented_ones(fly: ModuleType) -> None:
     names = {argument.name for argument in fly.arguments()}
     assert names == {
-        "backend", "uri", "arm", "simulator", "controller", "model", "estimator", "vehicle", "namespace", "params_file",
-        "use_sim_time",
+        "backend", "uri", "arm", "simulator", "controller", "model", "estimator", "fallback", "filter", "verify",
+        "vehicle", "namespace", "params_file", "use_sim_time",
     }  # fmt: skip
 
 
@@ -34,7 +34,8 @@ def test_every_argument_is_described_and_its_default_is_a_choice(name: str) -> N
 
 
 def test_only_free_text_goes_without_choices(fly: ModuleType) -> None:
-    assert {a.name for a in fly.arguments() if not a.choices} == {"uri", "model", "namespace", "params_file"}
+    free = {"uri", "model", "fallback", "filter", "verify", "namespace", "params_file"}
+    assert {a.name for a in fly.arguments() if not a.choices} == free
 
 
 def test_vehicle_choices_are_the_shipped_vehicles(fly: ModuleType, root: Path) -> None:
@@ -51,6 +52,25 @@ def test_what_nmpc_plans_and_estimates_is_in_its_name_and_refused_for_others(fly
     assert controller.parameters["controller"] == "nmpc:estimator=wind"
     with pytest.raises(ValueError, match="nmpc"):
         fly.composition(values(fly, model="fit/x500"))
+
+
+def test_filter_verify_and_fallback_reach_the_controller_alone(fly: ModuleType) -> None:
+    asked = {"filter": "yard.yaml", "verify": "box.json", "fallback": "geometric,lqr"}
+    vehicle, controller = fly.composition(values(fly, **asked))
+    told = {name: controller.parameters[name] for name in asked}
+    files = {name: str(Path(asked[name]).absolute()) for name in ("filter", "verify")}
+    assert told == {**asked, **files} and not set(asked) & set(vehicle.parameters)
+    _, controller = fly.composition(values(fly))
+    assert not set(asked) & set(controller.parameters)  # params_file's word stands
+
+
+def test_gp_cem_plans_in_the_scene_that_the_filter_guards(fly: ModuleType) -> None:
+    _, controller = fly.composition(values(fly, controller="gp_cem", filter="yard.yaml"))
+    assert controller.parameters["controller"] == f"gp_cem:filter={controller.parameters['filter']}"
+    _, controller = fly.composition(values(fly, controller="gp_cem"))
+    assert controller.parameters["controller"] == "gp_cem"
+    _, controller = fly.composition(values(fly, controller=fly.FROM_FILE, filter="yard.yaml"))
+    assert set(controller.parameters) == {"vehicle", "filter", "use_sim_time"}
 
 
 def test_default_composition(fly: ModuleType) -> None:

@@ -138,7 +138,7 @@ class SafetyFilter:
         self.acceleration = outlook.acceleration
         wanted = self.thrust.read(command, outlook)
         rows, limits = self.rows(outlook, others)
-        if self._admits(wanted, rows, limits):
+        if self._admits(wanted, rows, limits, outlook.body[2]):
             flown, self.answer, self._anchor = command, Answer.UNCHANGED, None
         else:
             flown = self._changed(wanted, rows, limits, command, outlook)
@@ -203,7 +203,10 @@ class SafetyFilter:
         left = rate * (self.speed - speed - unknown * self.thrust.lag) - unknown - (n * without_thrust).sum(-1)
         return np.asarray(left + np.minimum(drift, 0.0) / self.thrust.lag_rate)
 
-    def _admits(self, force: Array, rows: Array, limits: Array) -> bool:
+    def _admits(self, force: Array, rows: Array, limits: Array, up: Array) -> bool:
+        """Also whether the motors, with the thrust along the body's z axis ``up``, can turn the body in time."""
+        if float(up @ force) < self.thrust.lowest - TOLERANCE:
+            return False
         level = self.slope * force[2] - math.hypot(force[0], force[1])
         return bool(level >= -TOLERANCE and (rows @ force - limits <= TOLERANCE).all())
 
@@ -211,17 +214,19 @@ class SafetyFilter:
         thrust = self.thrust
         x, y, z = outlook.body
         motors = np.stack([z, -z, x, -x, y, -y])
-        ends = np.array([thrust.most, -thrust.least, *(thrust.farthest_aside,) * 4])
+        ends = np.array([thrust.most, -thrust.lowest, *(thrust.farthest_aside,) * 4])
         farthest = thrust.most * math.sqrt(1.0 + 2.0 * thrust.steepest**2)
         near = limits < farthest  # no thrust vector that the motors give could break the others
-        a = np.concatenate([rows[near], self._cone, motors])
-        b = np.concatenate([limits[near], np.zeros(_SIDES), ends])
-        found = project(wanted, a, b).vector
+        able = np.concatenate([self._cone, motors])
+        most = np.concatenate([np.zeros(_SIDES), ends])
+        found = project(wanted, np.concatenate([rows[near], able]), np.concatenate([limits[near], most])).vector
         if found is not None:
             self.answer, self._anchor = Answer.CHANGED, None
             return thrust.write(found, command, outlook)
         self.answer = Answer.FALLBACK
-        return thrust.write(self._brake(outlook), command, outlook)
+        brake = self._brake(outlook)
+        nearest = project(brake, able, most).vector
+        return thrust.write(brake if nearest is None else nearest, command, outlook)
 
     def _brake(self, outlook: Outlook) -> Array:
         """The thrust vector that stops the vehicle and then holds it where it has become slow."""

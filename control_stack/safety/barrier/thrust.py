@@ -35,7 +35,9 @@ from control_stack.types import (
 )
 
 LEVELS = (CommandLevel.ROTORS, CommandLevel.CTBR, CommandLevel.ATTITUDE)
-_LEAST_THRUST = 0.2 * GRAVITY  # m/s^2: with less the motors can hardly turn the body
+_LEAST_THRUST = 0.2 * GRAVITY  # m/s^2
+_COASTING = 0.5  # of how fast coasting rotors lose thrust, that the thrust is let fall: the rest is for torque
+_TURNING = 0.5  # of the torque that the thrust in force can make, for each of roll and pitch
 _DOWN = np.array([0.0, 0.0, -GRAVITY])
 
 
@@ -63,7 +65,7 @@ class ThrustVector:
     Attributes:
         lag_rate: k, 1/s. lag: tau_w, s. steepest: tangent of the largest turn of the thrust vector that one command
             may ask for.
-        least, most: Specific thrust along the body's z axis, m/s^2.
+        least, most: Specific thrust along the body's z axis, m/s^2. With less the motors can hardly turn the body.
     """
 
     def __init__(self, parameters: QuadrotorParameters, rate_hz: float):
@@ -76,6 +78,13 @@ class ThrustVector:
         self.lag = 1.0 / float(parameters.gains.rate[:2].min()) + RESPONSE_TIME + 0.5 / rate_hz
         self.steepest = float(parameters.limits.body_rate[:2].min()) / self.lag_rate
         self.least, self.most = _LEAST_THRUST, self._loops.max_specific_thrust
+        # Rotors do not brake. Their thrust goes with the square of their speed.
+        fall = 2.0 / float(np.max(parameters.fall_time))
+        self._coasting = math.exp(-fall / rate_hz)
+        self._kept = max(1.0 - _COASTING * fall / self.lag_rate, 0.0)
+        lever = np.abs(np.asarray(parameters.rotor_position, dtype=float)[:, 1::-1]).mean(axis=0)
+        torque = float((lever * self._mass / np.asarray(parameters.inertia, dtype=float)[:2]).min())
+        self._turning = _TURNING * torque * self.lag / self.lag_rate
         self._rotors = RotorModel(parameters, 1.0 / rate_hz)
         self.reset()
 
@@ -86,9 +95,22 @@ class ThrustVector:
         self._rotors.reset()
 
     @property
+    def lowest(self) -> float:
+        """The least thrust along the body's z axis that may be asked for now, m/s^2.
+
+        Where the thrust is let fall as fast as the rotors coast, all of them are without drive, and there is no torque:
+        the body goes on turning as it does.
+        """
+        return max(self.least, self._kept * self._thrust)
+
+    @property
     def farthest_aside(self) -> float:
-        """How far the body rates can turn the thrust vector in force towards each side by one command, m/s^2."""
-        return self.steepest * max(self._thrust, self.least)
+        """How far the thrust vector in force may be asked to turn towards each side by one command, m/s^2.
+
+        By the body rates that the vehicle file allows and that the torque of so much thrust reaches within the lag.
+        """
+        now = max(self._thrust, self.least)
+        return now * min(self.steepest, self._turning * now)
 
     def look(self, state: QuadrotorState) -> Outlook:
         """The outlook from a state. Call once a period."""
@@ -115,7 +137,7 @@ class ThrustVector:
         """The command at the level of ``like`` that turns to a thrust vector, and about it as ``like`` does."""
         f, k = (outlook.body @ force).tolist(), self.lag_rate
         # The thrust takes its time as well: what it would overshoot at once, the next period would have to undo.
-        lift = self._thrust + self._step * (max(f[2], self.least) - self._thrust)
+        lift = self._thrust + self._step * (max(f[2], self.lowest) - self._thrust)
         lift = self._written = min(max(lift, self.least), self.most)
         yaw_rate = self._rates(limit_command(like, self._parameters), outlook)[0][2]
         now = max(self._thrust, self.least)
@@ -133,7 +155,10 @@ class ThrustVector:
         """Notes the command that is flown until the next look."""
         given = limit_command(command, self._parameters)
         # What was written is known; read from rotor speeds it is a little off, and the lag above would sum that up.
-        self._thrust = self._written or self._rates(given, outlook)[1] / self._mass
+        thrust = self._written or self._rates(given, outlook)[1] / self._mass
+        if not isinstance(given, RotorCommand):  # of which the rates and the thrust are those after the rotors' lag
+            thrust = max(thrust, self._coasting * self._thrust)
+        self._thrust = thrust
         self._written = None
         if isinstance(given, RotorCommand):
             self._rotors.advance(tuple(given.rotor_speed.tolist()))
