@@ -64,7 +64,9 @@ def _controller_keys(node: ControllerNode) -> tuple[str, ...]:
 
 
 def main() -> None:
-    rclpy.init(args=["--ros-args", "-p", f"lockstep:={sys.argv[1]}", "-p", "sim:backend:=analytic"])
+    # The foundation policy, because it reads all that a controller can be given.
+    chosen = [f"lockstep:={sys.argv[1]}", "sim:backend:=analytic", "controller:controller:=foundation"]
+    rclpy.init(args=["--ros-args", *(text for value in chosen for text in ("-p", value))])
     sim, controller = SimNode(), ControllerNode()
     found = {}
     for node in (sim, controller):
