@@ -16,14 +16,17 @@ from control_stack.artefacts.record import FlightRecord, read_flight
 from control_stack.cli.processes import Nodes
 from control_stack.ros.client import FlightClient
 
-# Domains 1..100 are safe on Linux (above 101 their ports meet the ephemeral range).
+# Domains 1..100 are safe on Linux (above 101 their ports meet the ephemeral range). Tests that run side by side have
+# a share each: counting on from process ids that lie close together, one would meet the other.
+_SHARE = 100 // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+_FIRST = 1 + _SHARE * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
 _domains = itertools.count(os.getpid())
 
 
 def own_domain(monkeypatch: pytest.MonkeyPatch) -> str:
     """A ROS domain that no other test of this process has, on this host only."""
     monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
-    number = str(1 + next(_domains) % 100)
+    number = str(_FIRST + next(_domains) % _SHARE)
     monkeypatch.setenv("ROS_DOMAIN_ID", number)
     return number
 
