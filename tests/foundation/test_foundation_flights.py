@@ -59,7 +59,7 @@ def test_the_authors_policy_flies_eights(tmp_path, peer_file, vehicle):
 
 @pytest.mark.parametrize("vehicle", vehicle_names())
 def test_the_shipped_policy_knows_its_vehicle_when_it_takes_over(tmp_path, vehicle):
-    """It has seen the take-off. Starting afresh at the hand-over it sinks by 0.1 m on the Crazyflie and the x500."""
+    """It has seen the take-off. Starting afresh at the hand-over it strays by 0.1 m on the Crazyflie and the x500."""
     fixed = ("--no-ros", "--backend", "analytic", "--controller", "foundation", "--trajectory", "hover:duration=3")
     assert main(["fly", *fixed, "--vehicle", vehicle, "--out", str(tmp_path / "run")]) == 0
     assert json.loads((tmp_path / "run/summary.json").read_text())["position_max_error_m"] < 0.04
