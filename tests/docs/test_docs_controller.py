@@ -87,5 +87,5 @@ def test_the_interface_is_the_one_of_the_base(page: Callable) -> None:
     }
     assert all(name == "last_result" or hasattr(BaseController, name) for name in members)
     public = {name for name in vars(BaseController) if not name.startswith("_")}
-    assert public - members <= {"levels", "spec", "needs"}
+    assert public - members <= {"levels", "spec"}
     assert load_controller(f"{EXAMPLE}:MyController").warm_up == 10
