@@ -71,6 +71,7 @@ def groups(weights: str | None = None, teachers: str | None = None, ablation: st
     if teachers is not None:
         stacks = read_teachers(teachers)
         found["teachers"] = partial(_teachers, stacks, ours, peer)
+        found["ways"] = partial(insight.ways, insight.trained(teachers))
     if ablation is not None:
         found["ablation"] = partial(insight.ablation, insight.students(ablation))
     return found

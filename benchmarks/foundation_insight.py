@@ -1,4 +1,4 @@
-"""What the policy knows: linear probes of its hidden state; and what its size and its teachers are worth."""
+"""What the policy knows: linear probes of its hidden state; what its size, its teachers and its training are worth."""
 
 from __future__ import annotations
 
@@ -10,13 +10,16 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.foundation_table import OurPilot, airframe_count, one_thread, scores, seeds
+from benchmarks.foundation_table import OurPilot, airframe_count, bootstrap, one_thread, scores, seeds, wilson
 from control_stack.artefacts.tables import BenchRow, Findings
 from control_stack.errors import InvalidInput
 from control_stack.foundation.airframes import LAWS, calm, sample, sample_conditions
+from control_stack.foundation.observation import Wrapper
 from control_stack.foundation.runtime import GRUPolicy
+from control_stack.foundation.training.battery import best_lead
 from control_stack.foundation.training.episodes import hover, starts
 from control_stack.foundation.training.evaluation import fly
+from control_stack.foundation.training.recipe import VALIDATION_SEED
 from control_stack.foundation.training.simulator import Fleet
 from control_stack.foundation.weights import load
 from control_stack.types import Array
@@ -26,6 +29,22 @@ TIMES = (0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0, 5.0)
 _LONGEST_DELAY = 0.08  # s
 _PROBED = 4  # times as many airframes as the tests have
 _RIDGES = tuple(10.0**k for k in range(-5, 3))  # on standardised states; the best on the fitted half is taken
+WAYS = {
+    "distilled": "distilled",
+    "tuned": "distilled, then fine-tuned",
+    "direct": "without teachers, as long as the whole line",
+}
+WAYS_TESTS = (
+    "hover, random force",
+    "hover, calm",
+    "torque/inertia 40-100",
+    "eight, 10 s lap",
+    "eight, 5.5 s lap",
+    "sideways force 30 %",
+    "velocity delay 40 ms",
+    "velocity delay 80 ms",
+)
+_LEAD_AIRFRAMES = 128
 ABLATION_TESTS = ("hover, random force", "hover, calm", "eight, 5.5 s lap", "velocity delay 40 ms")
 
 
@@ -117,6 +136,32 @@ def students(folder: str | Path) -> dict[str, GRUPolicy]:
     if not files:
         raise InvalidInput(f"--ablation {folder}: there are no .safetensors files with cards")
     return {file.stem: GRUPolicy(load(file)) for file in files}
+
+
+def trained(folder: str | Path) -> dict[str, GRUPolicy]:
+    """The students that a training left, by way of training: those of WAYS that are there."""
+    files = {name: Path(folder) / f"{name}.safetensors" for name in WAYS}
+    return {name: GRUPolicy(load(file)) for name, file in files.items() if file.is_file()}
+
+
+def ways(policies: Mapping[str, GRUPolicy], seed: int, quick: bool) -> list[BenchRow]:
+    """Students of one size trained in different ways, on the same airframes; eights with the lead that suits each."""
+    rows: list[BenchRow] = []
+    for name, policy in policies.items():
+        way, pilot = f"way: {WAYS[name]}", OurPilot(policy)
+        seconds = policy.weights.card.get("training", {}).get("wall_time_s")
+        if seconds is not None:
+            rows.append(BenchRow(way, "wall time of its training", seconds / 60.0, "min"))
+        with one_thread():
+            lead = best_lead(pilot, _LEAD_AIRFRAMES, VALIDATION_SEED, Wrapper())
+        for test in WAYS_TESTS[: 2 if quick else None]:
+            how = {"wrapper": Wrapper(lead=lead)} if "eight" in test else {}
+            reached, _ = scores(test, pilot, airframe_count(quick), seeds(seed, quick), **how)
+            kept, n = int(reached.survived.sum()), len(reached.survived)
+            rows.append(BenchRow(way, f"{test}: survived", 100.0 * kept / n, "%", interval=wilson(kept, n)))
+            mean, sure = float(reached.rmse.mean()), bootstrap(reached.rmse)
+            rows.append(BenchRow(way, f"{test}: RMSE, lost ones 1 m", mean, "m", interval=sure))
+    return rows
 
 
 def ablation(policies: Mapping[str, GRUPolicy], seed: int, quick: bool) -> Findings:

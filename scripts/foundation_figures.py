@@ -23,6 +23,7 @@ WRAPPED = ", with wrapper"
 JOINT = (", where both survive", ", lost ones 1 m")  # a target on an error holds only for both
 CHECKS = ("peer's survival off the facts", "peer's RMSE off the facts")
 ANSWER = {True: "yes", False: "no", None: "-"}
+WAY = "way: "
 Row = Mapping[str, Any]
 
 
@@ -50,7 +51,7 @@ def table_lines(rows: Sequence[Row], asked: bool) -> list[str]:
 def _compared(row: Row) -> bool:
     """Whether the row sets both policies side by side on a test of the battery."""
     metric = row["metric"]
-    if row["test"].startswith(("teachers' airframes", "student ")) or "lead" in row["test"]:
+    if row["test"].startswith(("teachers' airframes", "student ", WAY)) or "lead" in row["test"]:
         return False
     return metric == "survived" or metric.endswith((*JOINT, "median where both survive"))
 
@@ -73,11 +74,27 @@ def _value(row: Row | None, key: str) -> str:
     return f"{text} ({number(float(span[0]))} .. {number(float(span[1]))})" if span else text
 
 
+def way_lines(rows: Sequence[Row]) -> list[str]:
+    """One line for each figure, a column for each way of training. None where the report has no ways."""
+    known = {(row["test"], row["metric"]): row for row in rows if row["test"].startswith(WAY)}
+    ways, metrics = (list(dict.fromkeys(key[k] for key in known)) for k in (0, 1))
+    if not known:
+        return []
+    heads = " | ".join(way.removeprefix(WAY) for way in ways)
+    lines = [f"| figure | {heads} |", f"|---|{'---|' * len(ways)}"]
+    for metric in metrics:
+        cells = " | ".join(_value(known.get((way, metric)), "value") for way in ways)
+        lines.append(f"| {metric}, {known[ways[0], metric]['unit']} | {cells} |")
+    return lines
+
+
 def other_lines(rows: Sequence[Row], asked: bool) -> list[str]:
     """Everything else: step time, which is asked for, PyBullet, probes, leads, teachers, students."""
     lines = ["| test | figure | ours | RAPTOR | to reach | met |", "|---|---|---|---|---|---|"]
     for row in rows:
         if _compared(row) or row["metric"] in CHECKS or bool(row["target"]) is not asked:
+            continue
+        if row["test"].startswith(WAY):
             continue
         cells = [row["test"], f"{row['metric']}, {row['unit']}", _value(row, "value"), _value(row, "peer")]
         lines.append(f"| {' | '.join([*cells, row['target'] or '-', ANSWER[row['holds']]])} |")
@@ -103,6 +120,8 @@ def figures(report: Mapping[str, Any]) -> str:
         "![Precision, survival and lost airframes of both policies](foundation.png)",
         "",
         *_wrapped(reproduced(report)),
+        "",
+        *way_lines(rows),
         "",
         "<details><summary>Everything else that was measured</summary>",
         "",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import shutil
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -267,6 +268,26 @@ def test_students_are_scored_with_what_their_cards_say(monkeypatch, tmp_path):
     assert entry["teachers"] == 64 and entry["hidden"] == 16
     assert 0.0 <= entry["hover, calm"]["survived"] < 50.0
     assert entry["hover, calm"]["rmse"] > 0.5  # losses count a metre each
+
+
+def test_ways_of_training_are_told_apart_by_their_files(monkeypatch, tmp_path, table):
+    insight = importlib.import_module("benchmarks.foundation_insight")
+    for name in ("direct", "tuned"):
+        shutil.copy(shipped_path(), tmp_path / f"{name}.safetensors")
+        shutil.copy(shipped_path().with_suffix(".json"), tmp_path / f"{name}.json")
+    policies = insight.trained(tmp_path)
+    assert list(policies) == ["tuned", "direct"]  # the order of WAYS; distilled is not there
+    untrained = random_policy()
+    untrained.weights.card.pop("training", None)
+    monkeypatch.setattr(insight, "WAYS_TESTS", ("hover, calm",))
+    monkeypatch.setattr(insight, "best_lead", lambda *_: Wrapper().lead)
+    rows = {(row.test, row.metric): row for row in insight.ways({**policies, "direct": untrained}, 0, True)}
+    tuned, direct = (f"way: {insight.WAYS[name]}" for name in ("tuned", "direct"))
+    kept = [rows[way, "hover, calm: survived"] for way in (tuned, direct)]
+    assert kept[0].value > 98.0 > 50.0 > kept[1].value
+    assert all(row.interval[0] <= row.value <= row.interval[1] for row in rows.values() if row.interval)
+    assert rows[tuned, "wall time of its training"].value > 1.0
+    assert (direct, "wall time of its training") not in rows
 
 
 def test_pictures_have_a_panel_for_each_axis_that_students_differ_in(monkeypatch, tmp_path):
