@@ -97,7 +97,7 @@ def _failures(axes: Any, details: Mapping[str, Any]) -> None:
         axes.scatter(x, y, 22, marker=marker, lw=1.0, label=label, **faces)
     axes.set(xscale="log", xlim=(35, 1300), ylim=(1.3, 5.2), xlabel="largest roll torque / inertia, rad/s²",
              ylabel="thrust / weight", title="Airframes lost:\n" + "\n".join(tests))  # fmt: skip
-    axes.legend(loc="center right")
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.1), fontsize=8)
 
 
 def draw_insight(report: Mapping[str, Any], path: Path) -> list[Path]:
