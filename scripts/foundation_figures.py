@@ -132,7 +132,7 @@ def figures(report: Mapping[str, Any]) -> str:
         "</details>",
     ]
     if report.get("details", {}).get("probes"):
-        lines += ["", "![Linear probes of the hidden state](foundation_insight.png)"]
+        lines += ["", "![Linear probes of the hidden state; small students by hidden size and teachers](foundation_insight.png)"]
     return "\n".join([BEGIN, *lines, END])
 
 
