@@ -80,8 +80,9 @@ def way_lines(rows: Sequence[Row]) -> list[str]:
     ways, metrics = (list(dict.fromkeys(key[k] for key in known)) for k in (0, 1))
     if not known:
         return []
+    told = "Ways of training one student, told on [its page](training_foundation.md#what-the-teachers-bring):"
     heads = " | ".join(way.removeprefix(WAY) for way in ways)
-    lines = [f"| figure | {heads} |", f"|---|{'---|' * len(ways)}"]
+    lines = [told, "", f"| figure | {heads} |", f"|---|{'---|' * len(ways)}"]
     for metric in metrics:
         cells = " | ".join(_value(known.get((way, metric)), "value") for way in ways)
         lines.append(f"| {metric}, {known[ways[0], metric]['unit']} | {cells} |")
@@ -132,7 +133,8 @@ def figures(report: Mapping[str, Any]) -> str:
         "</details>",
     ]
     if report.get("details", {}).get("probes"):
-        lines += ["", "![Linear probes of the hidden state; small students by hidden size and teachers](foundation_insight.png)"]
+        what = "Linear probes of the hidden state; small students by hidden size and teachers"
+        lines += ["", f"![{what}](foundation_insight.png)"]
     return "\n".join([BEGIN, *lines, END])
 
 
