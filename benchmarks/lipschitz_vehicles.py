@@ -115,15 +115,13 @@ def measure(seed: int, quick: bool) -> Findings:
     for label, flights in ((f"scene's gain, {HIGHEST:g} 1/s", fixed), ("adapted gains", adapted)):
         calls = np.concatenate([f.calls for f in flights])
         arrived = np.array([np.isfinite(f.time) for f in flights])
+        braked = sum(f.answers[Answer.FALLBACK] for f in flights)
         collided = float(sum(f.least < crossing.distance for f in flights))
         rows += [
             BenchRow(name, f"collisions, {label}", collided, "", "== 0"),
             BenchRow(name, f"least distance, {label}", 1e3 * min(f.least for f in flights), "mm"),
             BenchRow(name, f"all arrived, {label}", 100.0 * float(arrived.mean()), "%"),
-            BenchRow(
-                name, f"commands braked, {label}", 100.0 * sum(f.answers[Answer.FALLBACK] for f in flights) / len(calls),
-                "%",
-            ),
+            BenchRow(name, f"commands braked, {label}", 100.0 * braked / len(calls), "%"),
             BenchRow(name, f"filter call p50, {label}", 1e3 * float(np.percentile(calls, 50)), "ms"),
             BenchRow(name, f"filter call p99, {label}", 1e3 * float(np.percentile(calls, 99)), "ms"),
         ]  # fmt: skip

@@ -48,9 +48,15 @@ def constant(gain: float) -> Policy:
     return lambda seen: np.full(seen.place.shape[:-1], gain)
 
 
-def fly(seeds: Array, policy: Policy, crossing: Crossing = Crossing()) -> Outcome:  # noqa: B008
-    """Flies one crossing for each seed; equal seeds have equal starts and pushes."""
-    world = _World(seeds, crossing)
+def fly(
+    seeds: Array, policy: Policy, crossing: Crossing = Crossing(), hardest: float = HIGHEST  # noqa: B008
+) -> Outcome:  # fmt: skip
+    """Flies one crossing for each seed; equal seeds have equal starts and pushes.
+
+    Args:
+        hardest: Gain of the row that keeps the distance, 1/s; those that are asked for are cut down to it.
+    """
+    world = _World(seeds, crossing, hardest)
     every, paths = round(0.1 / DT), []
     for step in range(round(crossing.patience / DT)):
         if step % every == 0:
@@ -60,7 +66,8 @@ def fly(seeds: Array, policy: Policy, crossing: Crossing = Crossing()) -> Outcom
 
 
 class _World:
-    def __init__(self, seeds: Array, crossing: Crossing):
+    def __init__(self, seeds: Array, crossing: Crossing, hardest: float):
+        self._hardest = hardest
         self.c, n = crossing, crossing.vehicles
         parameters = load_vehicle("crazyflie")
         self._loops, self._model = InnerLoops.of(parameters), QuadrotorDynamics(parameters, DT)
@@ -129,7 +136,7 @@ class _World:
         apart, motion = _relative(p_ahead, self._others), _relative(v_ahead, self._others)
         n, length = directions(apart)
         seen = look(p_ahead, v_ahead, self.goal, -apart, -motion)
-        gains = np.stack([np.full(length.shape, HIGHEST), np.clip(policy(seen), LOWEST, HIGHEST)])
+        gains = np.stack([np.full(length.shape, self._hardest), np.clip(policy(seen), LOWEST, self._hardest)])
         limits = 0.5 * pair_limits(n, length, motion, _relative(a_ahead, self._others), gains, self._pair)
         limits = np.where(length < self.c.sight, limits, _UNSEEN)
         flat = nearest(wanted[..., 0:2], n, limits.min(axis=0), self.c.strongest)
