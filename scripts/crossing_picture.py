@@ -12,9 +12,10 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from control_stack.safety.crossing.gains import gains_of, load
-from control_stack.safety.crossing.world import HIGHEST, Crossing, constant, fly
+from control_stack.safety.crossing.setting import Crossing
+from control_stack.safety.crossing.world import constant, fly
 
-SEED = 50_000
+GAIN, SEED = 10.0, 0  # 1/s
 _COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#22272E", "#8A94A0")
 _INK = "#22272E"
 
@@ -24,7 +25,7 @@ def draw(path: str) -> None:
     figure = Figure(figsize=(11.0, 5.4), dpi=100, facecolor="white")
     FigureCanvasAgg(figure)
     crossing = Crossing()
-    ways = ((constant(HIGHEST), f"fixed gain, {HIGHEST:g} 1/s"), (gains_of(load()), "adapted gains"))
+    ways = ((constant(GAIN), f"fixed gain, {GAIN:g} 1/s"), (gains_of(load()), "adapted gains"))
     for k, (policy, title) in enumerate(ways):
         out = fly(np.array([SEED]), policy, crossing)
         axes = figure.add_subplot(1, 2, k + 1)

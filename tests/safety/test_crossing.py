@@ -8,7 +8,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from benchmarks.lipschitz_crossing import GRID
+from benchmarks import lipschitz_crossing, lipschitz_vehicles
+from control_stack.artefacts.tables import Findings
 from control_stack.errors import InvalidInput
 from control_stack.safety.barrier.pairs import HIGHEST, LOWEST
 from control_stack.safety.barrier.projection import solve
@@ -16,7 +17,7 @@ from control_stack.safety.crossing.gains import SIZE, gains_of, load, save
 from control_stack.safety.crossing.seen import Seen, look
 from control_stack.safety.crossing.setting import Crossing, start_of
 from control_stack.safety.crossing.training import Recipe, train
-from control_stack.safety.crossing.world import constant, fly, nearest
+from control_stack.safety.crossing.world import Outcome, constant, fly, nearest
 
 SHORT = Crossing(patience=4.0)
 
@@ -113,13 +114,38 @@ def test_who_is_out_of_sight_changes_nothing():
     blind = fly(np.array([3]), constant(LOWEST), course)
     assert np.linalg.norm(gains[0].place, axis=-1).min() > 0.5
     np.testing.assert_array_equal(alone.paths, blind.paths)  # at no gain has anybody a row yet
+    seeing = fly(np.array([3]), constant(LOWEST), replace(course, sight=9.0))
+    assert np.abs(seeing.paths - blind.paths).max() > 0.02
 
 
-def test_the_best_fixed_gain_leaves_room_and_the_bench_knows_the_ends_of_its_grid():
-    assert GRID[0] == pytest.approx(LOWEST) and GRID[-1] == pytest.approx(HIGHEST)
-    assert len(GRID) == 10
+def _outcome(arrived) -> Outcome:
+    nothing = np.zeros(len(arrived))
+    return Outcome(arrived, nothing > 0.0, nothing + 1.0, np.where(arrived, 5.0, np.inf), nothing, np.zeros((1, 0)))
+
+
+@pytest.mark.parametrize("peak, refused", [(5.0, []), (300.0, ["an end", "1024 1/s"]), (0.1, ["an end"])])
+def test_the_bench_refuses_a_grid_that_is_cut_off(monkeypatch, peak, refused):
+    """Crossings that succeed by chance, most often at a gain inside the grid, far above it, or below it."""
+
+    def flown(seeds, policy, crossing, hardest=HIGHEST):
+        gain = float(policy(Seen(np.zeros((1, 8, 7, 2)), np.zeros((1, 8, 7, 2)), np.zeros((1, 8, 3)))).max())
+        chance = 0.75 / (1.0 + np.log(gain / peak) ** 2)
+        return _outcome(np.random.default_rng(0).uniform(size=len(seeds)) < chance)
+
+    monkeypatch.setattr(lipschitz_crossing, "flown", flown)
+    monkeypatch.setattr(lipschitz_vehicles, "measure", lambda seed, quick: Findings([], {}))
+    rows = {row.metric: row for row in lipschitz_crossing.measure(0, quick=False).rows}
+    grid = {what: row for what, row in rows.items() if "grid" in what}
+    assert len(grid) == 2
+    for what, row in grid.items():
+        assert row.holds is not any(what.startswith(start) for start in refused), what
+
+
+def test_starts_are_of_the_frozen_setting():
     start = start_of(1, Crossing())
     assert ((start.speed >= 1.0) & (start.speed <= 1.2)).all() and np.ptp(start.speed) > 0.02
+    assert np.linalg.norm(start.push, axis=1).max() <= 0.3
+    np.testing.assert_allclose(np.linalg.norm(start.goal, axis=1), 1.6)
 
 
 @pytest.mark.slow
