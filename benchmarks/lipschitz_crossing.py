@@ -26,6 +26,7 @@ from control_stack.types import Array
 GRID = np.geomspace(LOWEST, HIGHEST, 10)
 _CHOOSING_SEED = 50_000
 _BATCH = 100
+_FOREIGN_SEED, _FOREIGN = 70_000, ((4, 1.6), (6, 1.6), (10, 2.0), (12, 2.4))  # vehicles, m of radius: not trained on
 _BEYOND = 16.0 * HIGHEST  # 1/s
 
 
@@ -41,7 +42,7 @@ def flown(seeds: Array, policy: Policy, crossing: Crossing, hardest: float = HIG
 def measure(seed: int, quick: bool) -> Findings:
     """Success, collisions and times of both, and the difference with its interval."""
     crossing = Crossing()
-    chosen_on, tested_on = (8, 24) if quick else (100, 400)
+    chosen_on, tested_on = (8, 24) if quick else (200, 400)
     grid = GRID[::3] if quick else GRID
     choosing = seed + _CHOOSING_SEED + np.arange(chosen_on)
     tried = np.array([succeeded(flown(choosing, constant(g), crossing)) for g in grid])
@@ -71,10 +72,25 @@ def measure(seed: int, quick: bool) -> Findings:
             name, "time of arrival p50, adapted gains", _middle(adapted), "s", peer=_middle(fixed)
         ),
     ]  # fmt: skip
+    rows += _foreign(seed + _FOREIGN_SEED + np.arange(4 if quick else 40), constant(float(grid[best])), crossing)
     product = lipschitz_vehicles.measure(seed, quick)
     details = {"grid": grid.tolist(), "success_of_grid": rates.tolist(), "adapted": succeeded(adapted).tolist(),
                "fixed": succeeded(fixed).tolist(), **product.details}  # fmt: skip
     return Findings([*rows, *product.rows], {"crossing": details})
+
+
+def _foreign(seeds: Array, fixed: Policy, crossing: Crossing) -> list[BenchRow]:
+    """Other numbers of vehicles than the gains were trained and chosen for; the fixed gain is the peer."""
+    rows = []
+    for vehicles, radius in _FOREIGN:
+        other = replace(crossing, vehicles=vehicles, radius=radius)
+        one, peer = flown(seeds, gains_of(load()), other), flown(seeds, fixed, other)
+        name = f"{vehicles} crossing, not trained on, {len(seeds)} paired seeds"
+        success = [100.0 * float(succeeded(out).mean()) for out in (one, peer)]
+        rows.append(BenchRow(name, "success, adapted gains", success[0], "%", peer=success[1]))
+        collided = [float(out.collided.sum()) for out in (one, peer)]
+        rows.append(BenchRow(name, "collisions, adapted gains", collided[0], "", peer=collided[1]))
+    return rows
 
 
 def _over(name: str, what: str, one: NDArray[np.bool_], other: NDArray[np.bool_], target: str) -> BenchRow:
