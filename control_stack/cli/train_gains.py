@@ -29,8 +29,8 @@ def run(options: argparse.Namespace) -> int:
     """Trains and writes; returns the exit code."""
     from control_stack.artefacts.tensors import weights_path
     from control_stack.safety.crossing.gains import save
+    from control_stack.safety.crossing.setting import Crossing
     from control_stack.safety.crossing.training import train
-    from control_stack.safety.crossing.world import Crossing
 
     check_seed(options.seed)
     path = weights_path(options.out)

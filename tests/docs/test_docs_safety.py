@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
+from control_stack.safety.barrier.pairs import HIGHEST, LOWEST
 from control_stack.safety.barrier.scene import BarrierGains, load_scene, parse_scene
 
 ROOT = Path(__file__).parents[2]
@@ -22,8 +24,12 @@ def test_the_scene_of_the_page_is_that_of_the_example_with_the_default_gains():
     assert keys == set(re.findall(r"^\| `(\w+)` \|", PAGE, re.M))
 
 
-def test_the_program_of_the_page_changes_the_second_command(capsys):
+def test_the_programs_of_the_page_change_the_second_command_and_ask_for_a_gain(capsys):
     pytest.importorskip("daqp")
-    (text,) = re.findall(r"```python\n(.*?)```", PAGE, re.S)
-    exec(text, {})
+    alone, among_others = re.findall(r"```python\n(.*?)```", PAGE, re.S)
+    names: dict[str, Any] = {}
+    exec(alone, names)
     assert capsys.readouterr().out.strip().endswith("changed")
+    exec(among_others, names)
+    gains = names["asked"].gains
+    assert LOWEST <= gains[0] <= HIGHEST and str(gains.round(1)) in capsys.readouterr().out

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Any
 
@@ -22,6 +22,7 @@ from control_stack.errors import IncompatibleLevels, InputRejected, InvalidInput
 from control_stack.laws.position import specific_force, tracking_acceleration
 from control_stack.quadrotor.parameters import GRAVITY, QuadrotorParameters
 from control_stack.safety.barrier.approach import Seen, Surfaces, thrust_limits
+from control_stack.safety.barrier.pairs import HIGHEST, LOWEST, Pair, directions, pair_limits
 from control_stack.safety.barrier.projection import TOLERANCE, project, require_solver
 from control_stack.safety.barrier.scene import Scene, load_scene
 from control_stack.safety.barrier.thrust import LEVELS, Outlook, ThrustVector
@@ -49,6 +50,9 @@ class Others:
         position, velocity, acceleration: (k, 3) m, m/s, m/s^2; the last is ``acceleration`` of their filters.
         distance: Between centres, m.
         share: Of the braking, that this vehicle takes: 0.5 where the others run the same filter, 1 where they do not.
+        gains: (k,) 1/s, asked for against each (``crossing/gains.py`` has a network that does): they can only make
+            this vehicle give way earlier, the distance is kept by the scene's gain; None: by that alone.
+        horizontal: The distance is kept seen from above, at any height: below a vehicle is its downwash.
     """
 
     position: Array
@@ -56,6 +60,8 @@ class Others:
     acceleration: Array
     distance: float
     share: float = 0.5
+    gains: Array | None = None
+    horizontal: bool = False
 
 
 class SafetyFilter:
@@ -90,6 +96,7 @@ class SafetyFilter:
         self.room = margin.distance + 0.5 * (self._deceleration + self.unknown) * self.thrust.lag**2
         self.seen = Seen(scene, self.radius, self.room)
         self.slope = math.tan(self._tilt)
+        self._farthest = self.thrust.most * math.sqrt(1.0 + 2.0 * self.thrust.steepest**2)
         turn = 2.0 * np.pi * (np.arange(_SIDES) + 0.5) / _SIDES
         inner = self.slope * math.cos(math.pi / _SIDES)
         self._cone = np.column_stack([np.cos(turn), np.sin(turn), np.full(_SIDES, -inner)])
@@ -134,6 +141,8 @@ class SafetyFilter:
             raise InputRejected("level", f"'{command.level.value}' cannot be guarded: {_NOTE}")
         if not state.is_finite():
             raise InputRejected("nan", "state")
+        if others is not None:
+            _check(others)
         outlook = self.thrust.look(state)
         self.acceleration = outlook.acceleration
         wanted = self.thrust.read(command, outlook)
@@ -141,7 +150,11 @@ class SafetyFilter:
         if self._admits(wanted, rows, limits, outlook.body[2]):
             flown, self.answer, self._anchor = command, Answer.UNCHANGED, None
         else:
-            flown = self._changed(wanted, rows, limits, command, outlook)
+            found = self._nearest(wanted, rows, limits, outlook)
+            if found is None and others is not None and others.gains is not None:
+                # What is only asked for never makes it brake.
+                found = self._nearest(wanted, *self.rows(outlook, replace(others, gains=None)), outlook)
+            flown = self._changed(found, command, outlook)
         self.counts[self.answer] += 1
         self.thrust.sent(flown, outlook)
         return flown
@@ -174,22 +187,22 @@ class SafetyFilter:
 
     def _keep_apart(self, outlook: Outlook, others: Others) -> tuple[Array, Array]:
         """Rows against other vehicles. With both at the same, n.F_i - n.F_j <= limit of the two together is split."""
-        lag = self.thrust.lag
-        apart = outlook.position - (others.position + lag * others.velocity)
-        length = np.maximum(np.linalg.norm(apart, axis=-1), 1e-6)
-        n = -apart / length[:, None]
-        limits = np.empty(len(n))
-        for k, towards in enumerate(n):
-            gap = np.array([length[k] - others.distance - 2.0 * self.room])
-            surface = Surfaces(gap, towards[None], np.ones((1, 3)), 1.0 / length[k : k + 1])
-            a = others.acceleration[k]
-            relative = outlook.acceleration - a
-            v = outlook.velocity - (others.velocity[k] + lag * a)
-            # Half of the unknown acceleration of the pair is this vehicle's own, the rest the other's.
-            both = self.surface_limits(surface, v, relative, np.zeros(3), 2.0 * self.unknown)[0]
-            limits[k] = others.share * both - towards @ outlook.without_thrust
-            limits[k] += (2.0 * others.share - 1.0) * float(towards @ a)
-        return n, limits
+        lag, (gain, rate) = self.thrust.lag, self.gains
+        seen = np.array([1.0, 1.0, 0.0 if others.horizontal else 1.0])
+        apart = (outlook.position - (others.position + lag * others.velocity)) * seen
+        motion = (outlook.velocity - (others.velocity + lag * others.acceleration)) * seen
+        n, length = directions(apart)
+        gains = np.full((1, len(n)), gain)
+        if others.gains is not None:
+            gains = np.stack([gains[0], np.clip(others.gains, LOWEST, HIGHEST)])
+        # Half of the unknown acceleration of the pair is this vehicle's own, the rest the other's.
+        pair = Pair(
+            others.distance, 2.0 * self.room, self._deceleration, 2.0 * self.unknown, rate, self.thrust.lag_rate, lag
+        )
+        relative = (outlook.acceleration - others.acceleration) * seen
+        both = pair_limits(n, length, motion, relative, gains, pair).min(axis=0)
+        theirs = (2.0 * others.share - 1.0) * (n * others.acceleration).sum(-1)
+        return n, others.share * both - n @ outlook.without_thrust + theirs
 
     def speed_limits(self, n: Array, speed: Any, a: Array, without_thrust: Array, unknown: float) -> Array:
         """(...) the limit of n.F, n (..., 3) along the velocity of size ``speed``, that keeps |v| below its bound.
@@ -210,23 +223,29 @@ class SafetyFilter:
         level = self.slope * force[2] - math.hypot(force[0], force[1])
         return bool(level >= -TOLERANCE and (rows @ force - limits <= TOLERANCE).all())
 
-    def _changed(self, wanted: Array, rows: Array, limits: Array, command: Command, outlook: Outlook) -> Command:
+    def _nearest(self, wanted: Array, rows: Array, limits: Array, outlook: Outlook) -> Array | None:
+        """The thrust vector to fly instead of the wanted one; None where none keeps all rows."""
+        able, most = self._able(outlook)
+        near = limits < self._farthest  # no thrust vector that the motors give could break the others
+        return project(wanted, np.concatenate([rows[near], able]), np.concatenate([limits[near], most])).vector
+
+    def _able(self, outlook: Outlook) -> tuple[Array, Array]:
+        """Rows and limits of the thrust vectors within tilt and what motors and body rates can do."""
         thrust = self.thrust
         x, y, z = outlook.body
-        motors = np.stack([z, -z, x, -x, y, -y])
         ends = np.array([thrust.most, -thrust.lowest, *(thrust.farthest_aside,) * 4])
-        farthest = thrust.most * math.sqrt(1.0 + 2.0 * thrust.steepest**2)
-        near = limits < farthest  # no thrust vector that the motors give could break the others
-        able = np.concatenate([self._cone, motors])
-        most = np.concatenate([np.zeros(_SIDES), ends])
-        found = project(wanted, np.concatenate([rows[near], able]), np.concatenate([limits[near], most])).vector
+        rows = np.concatenate([self._cone, np.stack([z, -z, x, -x, y, -y])])
+        return rows, np.concatenate([np.zeros(_SIDES), ends])
+
+    def _changed(self, found: Array | None, command: Command, outlook: Outlook) -> Command:
+        """The command for a thrust vector, or the brake where there is none."""
         if found is not None:
             self.answer, self._anchor = Answer.CHANGED, None
-            return thrust.write(found, command, outlook)
+            return self.thrust.write(found, command, outlook)
         self.answer = Answer.FALLBACK
         brake = self._brake(outlook)
-        nearest = project(brake, able, most).vector
-        return thrust.write(brake if nearest is None else nearest, command, outlook)
+        nearest = project(brake, *self._able(outlook)).vector
+        return self.thrust.write(brake if nearest is None else nearest, command, outlook)
 
     def _brake(self, outlook: Outlook) -> Array:
         """The thrust vector that stops the vehicle and then holds it where it has become slow."""
@@ -259,6 +278,20 @@ class SafetyFilter:
         # sqrt(most^2 - n^2) - g = n
         upwards = 0.5 * (math.sqrt(2.0 * thrust.most**2 - GRAVITY**2) - GRAVITY)
         return min(math.tan(self._tilt) * GRAVITY, upwards, GRAVITY - thrust.least) - self._deceleration
+
+
+def _check(others: Others) -> None:
+    """Raises InputRejected for sizes that do not agree and for numbers that are none."""
+    k = len(others.position)
+    parts = {"position": (k, 3), "velocity": (k, 3), "acceleration": (k, 3), "gains": (k,)}
+    for name, shape in parts.items():
+        value = getattr(others, name)
+        if value is None and name == "gains":
+            continue
+        if np.shape(value) != shape:
+            raise InputRejected("shape", f"{name} of other vehicles must be {shape}, is {np.shape(value)}")
+        if not np.isfinite(value).all():
+            raise InputRejected("nan", f"{name} of other vehicles")
 
 
 def build_filter(path: str | None, parameters: QuadrotorParameters, rate_hz: float) -> SafetyFilter | None:

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from control_stack.safety.crossing.gains import SIZE, gains_of
-from control_stack.safety.crossing.world import Crossing, Outcome, fly
+from control_stack.safety.crossing.setting import Crossing
+from control_stack.safety.crossing.world import Outcome, fly
 from control_stack.types import Array
 
 _FIRST_SEED = 100_000  # of training: benchmarks count from 0
@@ -27,10 +28,10 @@ class Recipe:
     """
 
     first: int = 48
-    worlds: int = 2
-    rounds: int = 4
+    worlds: int = 4
+    rounds: int = 5
     children: int = 16
-    later_worlds: int = 6
+    later_worlds: int = 10
     parents: int = 4
     spread: float = 1.5
     narrowing: float = 0.6

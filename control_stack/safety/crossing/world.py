@@ -8,8 +8,6 @@ way earlier. Rows are horizontal, so that the nearest admissible thrust vector i
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from itertools import combinations
 from typing import NamedTuple
 
@@ -21,50 +19,16 @@ from control_stack.laws.allocation import RESPONSE_TIME, lead_rotor_speeds
 from control_stack.laws.cascade import InnerLoops
 from control_stack.quadrotor.model import QuadrotorDynamics
 from control_stack.quadrotor.parameters import GRAVITY, load_vehicle
-from control_stack.safety.barrier.approach import Surfaces, thrust_limits
+from control_stack.safety.barrier.pairs import HIGHEST, LOWEST, Pair, directions, pair_limits
+from control_stack.safety.crossing.seen import Policy, look
+from control_stack.safety.crossing.setting import Crossing, start_of, wanted_velocity
 from control_stack.types import Array
 
 DT = 0.02  # s, of the model, the rate loop and the decisions
 _RAISED = (0.0, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0)  # m/s^2: all limits, where they contradict each other
-_HARD = 3.0  # 1/s: gain of the row that keeps the distance
-RATE = 6.0  # 1/s: lambda of ``approach``
-LOWEST, HIGHEST = 0.2, _HARD  # 1/s: gains that may be asked for
-
-
-@dataclass(frozen=True)
-class Crossing:
-    """What is flown; its difficulty is frozen.
-
-    Attributes:
-        vehicles: On the circle. radius: Of it, m. distance: Between centres, kept horizontally, m.
-        speed: m/s, wanted. patience: s until all must have arrived. near: m from the goal, is arrived.
-        spread: Standard deviation of starts from a regular polygon, m.
-        push: Unknown acceleration of each vehicle, constant over a crossing, m/s^2 at most.
-    """
-
-    vehicles: int = 8
-    radius: float = 1.6
-    distance: float = 0.35
-    speed: float = 1.2
-    patience: float = 12.0
-    near: float = 0.2
-    spread: float = 0.08
-    push: float = 0.3
-    deceleration: float = 2.0
-    strongest: float = 7.0  # m/s^2, sideways
-
-
-class Seen(NamedTuple):
-    """What a vehicle knows: of itself and of each neighbour, x towards its goal, y to the left of that.
-
-    Attributes:
-        place, motion: (..., n, m, 2) of the neighbours relative to itself, m, m/s.
-        own: (..., n, 3) distance to the goal, m, and velocity, m/s.
-    """
-
-    place: Array
-    motion: Array
-    own: Array
+_RATE = 6.0  # 1/s: lambda of ``approach``
+_MARGIN = 0.05  # m that a pair keeps beside its distance
+_UNSEEN = 1e3  # m/s^2: limit of a row that cannot matter
 
 
 class Outcome(NamedTuple):
@@ -79,17 +43,20 @@ class Outcome(NamedTuple):
     paths: Array
 
 
-Policy = Callable[[Seen], Array]  # -> (..., n, m) gains, 1/s, within LOWEST and HIGHEST
-
-
 def constant(gain: float) -> Policy:
     """The same gain for everybody, always."""
     return lambda seen: np.full(seen.place.shape[:-1], gain)
 
 
-def fly(seeds: Array, policy: Policy, crossing: Crossing = Crossing()) -> Outcome:
-    """Flies one crossing for each seed; equal seeds have equal starts and pushes."""
-    world = _World(seeds, crossing)
+def fly(
+    seeds: Array, policy: Policy, crossing: Crossing = Crossing(), hardest: float = HIGHEST  # noqa: B008
+) -> Outcome:  # fmt: skip
+    """Flies one crossing for each seed; equal seeds have equal starts and pushes.
+
+    Args:
+        hardest: Gain of the row that keeps the distance, 1/s; those that are asked for are cut down to it.
+    """
+    world = _World(seeds, crossing, hardest)
     every, paths = round(0.1 / DT), []
     for step in range(round(crossing.patience / DT)):
         if step % every == 0:
@@ -99,7 +66,8 @@ def fly(seeds: Array, policy: Policy, crossing: Crossing = Crossing()) -> Outcom
 
 
 class _World:
-    def __init__(self, seeds: Array, crossing: Crossing):
+    def __init__(self, seeds: Array, crossing: Crossing, hardest: float):
+        self._hardest = hardest
         self.c, n = crossing, crossing.vehicles
         parameters = load_vehicle("crazyflie")
         self._loops, self._model = InnerLoops.of(parameters), QuadrotorDynamics(parameters, DT)
@@ -108,18 +76,17 @@ class _World:
         self._drag = float(parameters.drag[0]) / float(parameters.mass)
         self._mass = float(parameters.mass)
         self._max_rate = float(parameters.limits.body_rate[0])
+        self._pair = Pair(
+            crossing.distance, _MARGIN + (crossing.deceleration + crossing.push) * self._lag**2,
+            2.0 * crossing.deceleration, 2.0 * crossing.push, _RATE, self._k, self._lag,
+        )  # fmt: skip
         batch = len(seeds)
         self.x = np.zeros((batch, n, 17))
-        self.goal, self._disturbance = np.zeros((batch, n, 2)), np.zeros((batch, n, 9))
-        for b, seed in enumerate(np.asarray(seeds).tolist()):
-            rng = np.random.default_rng((23, seed))
-            turn = 2.0 * np.pi * (np.arange(n) / n + rng.uniform())
-            ring = crossing.radius * np.stack([np.cos(turn), np.sin(turn)], axis=-1)
-            self.x[b, :, 0:2] = ring + crossing.spread * rng.standard_normal((n, 2))
-            self.goal[b] = -ring
-            angle, size = rng.uniform(0.0, 2.0 * np.pi, n), crossing.push * rng.uniform(0.0, 1.0, n)
-            self._disturbance[b, :, 3] = self._mass * size * np.cos(angle)
-            self._disturbance[b, :, 4] = self._mass * size * np.sin(angle)
+        starts = [start_of(seed, crossing) for seed in np.asarray(seeds).tolist()]
+        self.goal, self._speed = np.stack([start.goal for start in starts]), np.stack([s.speed for s in starts])
+        self._disturbance = np.zeros((batch, n, 9))
+        self._disturbance[..., 3:5] = self._mass * np.stack([start.push for start in starts])
+        self.x[..., 0:2] = np.stack([start.place for start in starts])
         self.x[..., 2], self.x[..., 9] = 1.0, 1.0
         self.x[..., 13:17] = parameters.hover_rotor_speed
         self._specific = np.full((batch, n), GRAVITY)
@@ -166,59 +133,33 @@ class _World:
         p_ahead, v_ahead = (p + self._lag * v)[..., 0:2], (v + self._lag * a)[..., 0:2]
         a_ahead = (self._specific[..., None] * ahead[..., 2, :] + still - self._drag * v)[..., 0:2]
         wanted = self._wanted(p, v)
-        seen, rel = self._seen(p_ahead, v_ahead)
-        limits_hard = self._limits(rel, v_ahead, a_ahead, np.full(rel.shape[:-1], _HARD))
-        limits_soft = self._limits(rel, v_ahead, a_ahead, np.clip(policy(seen), LOWEST, HIGHEST))
-        n = -rel / np.maximum(np.linalg.norm(rel, axis=-1), 1e-6)[..., None]
-        flat = nearest(wanted[..., 0:2], n, np.minimum(limits_hard, limits_soft), self.c.strongest)
+        apart, motion = _relative(p_ahead, self._others), _relative(v_ahead, self._others)
+        n, length = directions(apart)
+        seen = look(p_ahead, v_ahead, self.goal, -apart, -motion)
+        gains = np.stack([np.full(length.shape, self._hardest), np.clip(policy(seen), LOWEST, self._hardest)])
+        limits = 0.5 * pair_limits(n, length, motion, _relative(a_ahead, self._others), gains, self._pair)
+        limits = np.where(length < self.c.sight, limits, _UNSEEN)
+        flat = nearest(wanted[..., 0:2], n, limits.min(axis=0), self.c.strongest)
         for raised in _RAISED:
             left = np.isnan(flat[..., 0])
             if not left.any():
                 break
-            flat[left] = nearest(wanted[..., 0:2][left], n[left], limits_hard[left] + raised, self.c.strongest)
+            flat[left] = nearest(wanted[..., 0:2][left], n[left], limits[0][left] + raised, self.c.strongest)
         flat = np.where(np.isfinite(flat), flat, 0.0)
         return np.concatenate([flat, wanted[..., 2:3]], axis=-1)
 
     def _wanted(self, p: Array, v: Array) -> Array:
         """Straight to the goal at the wanted speed, slower close to it, at constant height."""
-        to_goal = self.goal - p[..., 0:2]
-        length = np.linalg.norm(to_goal, axis=-1, keepdims=True)
-        speed = np.minimum(self.c.speed, 1.5 * length)
-        aim = 3.0 * (to_goal / np.maximum(length, 1e-6) * speed - v[..., 0:2])
+        aim = 3.0 * (wanted_velocity(self.goal - p[..., 0:2], self._speed) - v[..., 0:2])
         size = np.linalg.norm(aim, axis=-1, keepdims=True)
         aim = aim * np.minimum(1.0, 4.0 / np.maximum(size, 1e-9))
         up = 12.0 * (1.0 - p[..., 2:3]) - 6.0 * v[..., 2:3] + GRAVITY
         return np.concatenate([aim, np.clip(up, 6.0, 14.0)], axis=-1)
 
-    def _seen(self, p: Array, v: Array) -> tuple[Seen, Array]:
-        to_goal = self.goal - p
-        length = np.linalg.norm(to_goal, axis=-1)
-        forward = to_goal / np.maximum(length, 1e-6)[..., None]
-        frame = np.stack([forward, np.stack([-forward[..., 1], forward[..., 0]], axis=-1)], axis=-2)  # rows
-        rel = p[:, :, None] - p[:, self._others]
-        rel_v = v[:, self._others] - v[:, :, None]
-        place = -rel @ np.swapaxes(frame, -1, -2)
-        motion = rel_v @ np.swapaxes(frame, -1, -2)
-        own_v = (frame @ v[..., None])[..., 0]
-        return Seen(place, motion, np.concatenate([length[..., None], own_v], axis=-1)), rel
 
-    def _limits(self, rel: Array, v: Array, a: Array, gain: Array) -> Array:
-        """(B, n, m): of n.A, half of what the pair may do together."""
-        length = np.maximum(np.linalg.norm(rel, axis=-1), 1e-6)
-        towards = -rel / length[..., None]
-        room = 0.05 + (self.c.deceleration + self.c.push) * self._lag**2
-        surfaces = Surfaces(
-            (length - self.c.distance - room)[..., None],
-            towards[..., None, :],
-            np.ones((1, 2)),
-            1.0 / length[..., None],
-        )
-        both = thrust_limits(
-            surfaces, v[:, :, None] - v[:, self._others], a[:, :, None] - a[:, self._others], np.zeros(2),
-            gain=gain[..., None], rate=RATE, lag_rate=self._k, deceleration=2.0 * self.c.deceleration,
-            unknown=2.0 * self.c.push, unknown_speed=2.0 * self.c.push * self._lag,
-        )  # fmt: skip
-        return np.asarray(0.5 * both[..., 0])
+def _relative(each: Array, others: Array) -> Array:
+    """(B, n, m, 2): of each vehicle, minus that of every other."""
+    return np.asarray(each[:, :, None] - each[:, others])
 
 
 def nearest(wanted: Array, rows: Array, limits: Array, strongest: float) -> Array:
@@ -230,19 +171,29 @@ def nearest(wanted: Array, rows: Array, limits: Array, strongest: float) -> Arra
     Returns:
         NaN where there is none. The bound on |f| is only checked, not a row.
     """
-    excess = (rows * wanted[..., None, :]).sum(-1) - limits
-    single = wanted[..., None, :] - excess[..., None] * rows
-    pairs = np.array(list(combinations(range(rows.shape[-2]), 2)), dtype=int).reshape(-1, 2)
-    r, s = rows[..., pairs[:, 0], :], rows[..., pairs[:, 1], :]
-    b, c = limits[..., pairs[:, 0]], limits[..., pairs[:, 1]]
-    det = r[..., 0] * s[..., 1] - r[..., 1] * s[..., 0]
+    found = np.full(wanted.shape, np.nan)
+    free = ((rows * wanted[..., None, :]).sum(-1) <= limits + 1e-6).all(-1)
+    free &= (wanted * wanted).sum(-1) <= strongest**2
+    found[free] = wanted[free]
+    left = ~free
+    if not left.any():
+        return found
+    wanted, limits = wanted[left], limits[left].T
+    x, y = np.ascontiguousarray(rows[left].transpose(2, 1, 0))  # (m, k) each, the many last
+    pairs = np.array(list(combinations(range(len(x)), 2)), dtype=int).reshape(-1, 2).T
+    excess = x * wanted[:, 0] + y * wanted[:, 1] - limits
+    rx, sx, ry, sy, b, c = x[pairs[0]], x[pairs[1]], y[pairs[0]], y[pairs[1]], limits[pairs[0]], limits[pairs[1]]
+    det = rx * sy - ry * sx
     safe = np.where(np.abs(det) < 1e-6, np.nan, det)
-    corner = np.stack([(b * s[..., 1] - c * r[..., 1]) / safe, (c * r[..., 0] - b * s[..., 0]) / safe], axis=-1)
-    all_of = np.concatenate([wanted[..., None, :], single, corner], axis=-2)
+    u = np.concatenate([wanted[None, :, 0] - excess * x, (b * sy - c * ry) / safe])
+    v = np.concatenate([wanted[None, :, 1] - excess * y, (c * rx - b * sx) / safe])
+    far = (u - wanted[:, 0]) ** 2 + (v - wanted[:, 1]) ** 2
     with np.errstate(invalid="ignore"):
-        worst = (all_of @ np.swapaxes(rows, -1, -2) - limits[..., None, :]).max(axis=-1)
-        keeps = (worst < 1e-6) & ((all_of**2).sum(-1) <= strongest**2)
-        far = np.where(keeps, ((all_of - wanted[..., None, :]) ** 2).sum(-1), np.inf)
-    best = far.argmin(axis=-1)
-    found = np.take_along_axis(all_of, best[..., None, None], axis=-2)[..., 0, :]
-    return np.asarray(np.where(np.isfinite(far.min(axis=-1))[..., None], found, np.nan))
+        keeps = u * u + v * v <= strongest**2
+        for row in range(len(x)):
+            keeps &= x[row] * u + y[row] * v <= limits[row] + 1e-6
+    far = np.where(keeps, far, np.inf)
+    best, each = far.argmin(axis=0), np.arange(far.shape[1])
+    nearest_ones = np.stack([u[best, each], v[best, each]], axis=-1)
+    found[left] = np.where(keeps.any(axis=0)[:, None], nearest_ones, np.nan)
+    return found
