@@ -47,8 +47,10 @@ def measure(fits: Sequence[Fit], work: Work, seed: int, quick: bool) -> Findings
     ]  # fmt: skip
     found = iter(fly_all(flights, work))
     flown = {name: [record for _ in range(seeds) for record in next(found)] for name in chosen}
-    flights_found = summary(task, {name: pilot.words for name, pilot in chosen.items()}, flown)
-    return Findings([*rows, *flights_found.rows], flights_found.details)
+    figures = summary(task, {name: pilot.words for name, pilot in chosen.items()}, flown)
+    pilots = {name: {"net": pilot.net, "horizon": pilot.horizon} for name, pilot in chosen.items()}
+    details = {name: {**pilots[name], **found} for name, found in figures.details.items()}
+    return Findings([*rows, *figures.rows], details)
 
 
 def steps_of(task: str, quick: bool) -> tuple[int, int]:
