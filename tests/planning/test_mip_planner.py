@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -57,6 +58,24 @@ def test_equal_planners_give_equal_plans_and_a_reset_begins_anew():
     first.reset()
     for other in (first, MipPlanner(problem, 5)):
         assert (other.plan(x0, goal, None, before).inputs == plan.inputs).all()
+
+
+def test_warming_up_changes_no_plan():
+    problem, x0, goal, before = case(3, horizon=3, relus=6)
+    cold, warm = MipPlanner(problem, 5), MipPlanner(problem, 5)
+    with warm:
+        warm.warm()
+        assert (cold.plan(x0, goal, None, before).inputs == warm.plan(x0, goal, None, before).inputs).all()
+
+
+def test_sampling_ends_with_its_time_after_one_round():
+    problem, x0, goal, before = case(3, horizon=3, relus=6)
+    made = MipPlanner(problem, 0)
+    whole = made.sampled(x0, goal, None, before)
+    made.reset()
+    assert len(made.sampled(x0, goal, None, before, until=time.monotonic() + 600.0)) == len(whole) > planner.SEARCHES
+    late = made.sampled(x0, goal, None, before, until=time.monotonic())
+    assert len(late) == 1 and made._sampler.rollouts < planner.SAMPLES // 3
 
 
 def test_a_disc_is_pushed_through_a_contact():

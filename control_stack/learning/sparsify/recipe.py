@@ -35,7 +35,8 @@ class Recipe:
         objects: Names of the states that a graph net shares weights over ("disc" for disc_0.x, disc_1.x, ...);
             empty for a plain net.
         seed: Of everything.
-        first_updates: Of dense nets, but for the best of them (``ladder``). thin_updates, tune_updates: Of the rung of 256 ReLUs, while it is thinned and
+        first_updates: Of dense nets; the best of them has more (``ladder``).
+        thin_updates, tune_updates: Of the rung of 256 ReLUs, while it is thinned and
             after; others have more as they get smaller, and cheaper, and the model's own most (``updates``).
         horizons: Steps of a rollout in training: of the dense net, and of the smallest in its tuning.
         batch: Rollouts in an update.
