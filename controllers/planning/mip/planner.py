@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from types import TracebackType
 
 import numpy as np
@@ -193,7 +194,7 @@ class MipPlanner:
         best.notes += notes
         worker.wait_until_ready(until - _ANSWER_S)  # what is handed over before may block
         if not (worker.ready or worker.broken):
-            return _STOPPED_BY_DEADLINE
+            return replace(_STOPPED_BY_DEADLINE, note="the solver was not up yet")
         worker.start(milp, points, self.relative_gap, around)
         answer = _collect(worker.receive, best, until - min(_STOP_SHARE * left, _STOP_S))
         if answer is None:
