@@ -287,10 +287,10 @@ class Plan:
     Attributes:
         status: "optimal" (proven within the solver's tolerance), "feasible", "start" (nothing better than the start
             was found), "infeasible" (no plan keeps the constraints; inputs are the start's) or "failed" (the solver
-            gave no answer; inputs are the start's).
+            gave no answer; inputs are the best that was known without one, the start's if nothing is better).
         inputs: (T, nu). states: (T + 1, nx) their rollout under the model.
         cost: Of that rollout. start_cost: Of the start's; inf without a start.
-        bound: Proven lower bound of the cost; -inf without one. Never above ``cost``.
+        bound: Proven lower bound of the cost; -inf without one, or where a known cost refutes it. Never above ``cost``.
         violation: Largest violation of constraints in the rollout.
         solve_s: Wall time of the whole call. times: Of its parts, s.
         notes: What went wrong on the way, one line each.

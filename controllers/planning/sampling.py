@@ -167,9 +167,12 @@ class Sampler(ABC):
 
     def plan(
         self, x0: Array, goal: Goal, start: Array | None = None, before: Array | None = None,
-        deadline: float | None = None,
+        deadline: float | None = None, once: bool = False,
     ) -> Plan:  # fmt: skip
         """See ``problem.Planner``. With a deadline it begins anew about the best plan when its rounds are over.
+
+        Args:
+            once: Ends when its rounds are over, however much time is left.
 
         Raises:
             InfeasibleStart: The start breaks a constraint.
@@ -202,7 +205,7 @@ class Sampler(ABC):
         sizes, slowest = self.settings.sizes(), 0.0
         for k in count():
             at = time.perf_counter()
-            if deadline is None and k == len(sizes):
+            if (deadline is None or once) and k == len(sizes):
                 break
             # The answer takes time as well, less than half a round.
             if deadline is not None and k > 0 and at - began + 1.5 * slowest > deadline:
