@@ -45,7 +45,7 @@ def measure(fit: Fit, work: Work, seed: int, quick: bool) -> Findings:
     except ImportError as error:
         return Findings([BenchRow(f"{test}: skipped, {error.name} is missing (extra dev)", "measured", 0.0, "1")], {})
     net = (fit.method, RELUS)
-    (given,) = work([Part(instances, fit, (net, HORIZON, 3 if quick else 8, _FIRST + 1000 * seed))])
+    (given,) = work([Part(instances, fit, (net, HORIZON, 2 if quick else 8, _FIRST + 1000 * seed))])
     return summary(test, work([Part(both, fit, (net, of)) for of in given], alone=True))
 
 

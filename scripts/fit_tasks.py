@@ -54,7 +54,7 @@ class Budget:
     """
 
     episodes: int = 500
-    updates: float = 0.5
+    updates: float = 0.45
     objects: str = ""
     ladder: Sequence[int] = LADDER
 
