@@ -20,7 +20,8 @@ from control_stack.artefacts.tables import BenchRow, Findings
 from controllers.planning.factory import SAMPLERS
 
 SEEDS, STARTS = 3, 40
-STEPS = {"sorting": (40, 60), "cartpole": (30, 30)}  # of a start, in choosing and for the figures
+# Of a start, in choosing and for the figures.
+STEPS = {"sorting": (30, 60), "cartpole": (30, 30), "piecewise": (12, 16)}
 _USUAL = (20, 24)
 _QUICK = (15, 15)
 PERIOD = 0.1  # s: deadline that settings are tuned to in the open loop

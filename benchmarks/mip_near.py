@@ -35,7 +35,7 @@ def measure(plain_fit: Fit, near: Fit, work: Work, seed: int, quick: bool) -> Fi
     """Rows of the weighted net, with the other one as its peer."""
     task, net = near.task, (near.method, RELUS)
     _, steps = steps_of(task, quick)
-    flights, starts = (4, 3) if quick else (12, 40)
+    flights, starts = (4, 3) if quick else (12, 30)
     (flown,) = work([Part(trajectories, plain_fit, (net, range_of(_FLOWN, seed, flights), steps))])
     own, peer = work([Part(errors, fit, (net, flown)) for fit in (near, plain_fit)])
     test, rows = f"{task}, {RELUS} ReLUs, transitions near the planner's count more", []

@@ -19,7 +19,7 @@ from control_stack.artefacts.runs import plain
 from control_stack.learning.spec import Goal
 from control_stack.types import Array
 from controllers.planning.branching import BranchAndBound
-from controllers.planning.factory import SAMPLERS, make_planner, sampler
+from controllers.planning.factory import make_planner, sampler
 from controllers.planning.mip.planner import MipPlanner
 from controllers.planning.problem import Planner, Problem, shifted
 from controllers.planning.sampling import Settings
@@ -31,7 +31,7 @@ PIECES = (1, 2, 4)  # searches in the time of a plan, as settings are drawn
 LEAST_ROLLOUTS = 64
 _DRIVER = CEMSettings(rollouts=128)
 _MOST_STEPS = 20  # of the driver before a state is taken
-_CALIBRATIONS = 3
+_CALIBRATIONS, _CALIBRATION_S = 3, 0.2
 _WARM_S = 0.05
 
 
@@ -111,7 +111,7 @@ def _one(planner: Planner, of: Instance, deadline: float) -> dict[str, Any]:
 
 
 def sampled(folder: Path, net: Net, horizon: int, given: Sequence[Any]) -> list[float]:
-    """Costs of the best start that the mixed-integer planner samples: its draws are the same every time."""
+    """Costs of the best start that the mixed-integer planner samples where it has time for all of it."""
     found, planner = [], MipPlanner(read_fit(folder).problem(net, horizon))
     for of in map(Instance.read, given):
         planner.reset()
@@ -153,24 +153,22 @@ def drawn_settings(name: str, trial: int, rollouts: int, seed: int) -> Settings:
 
 
 def allowed(name: str, problem: Problem, deadline: float, of: Instance) -> int:
-    """Rollouts that a sampler's default settings come to within a deadline."""
+    """Rollouts that a sampler's default settings come to within a deadline; of a long one as a part of it tells."""
     kind, settings = sampler(name)
-    planner = kind(problem, settings())
+    planner, part = kind(problem, settings()), min(deadline, _CALIBRATION_S)
     counts = []
     for _ in range(_CALIBRATIONS):
         planner.reset()
-        planner.plan(*of, deadline)
+        planner.plan(*of, part)
         counts.append(planner.rollouts)
-    return int(np.median(counts))
+    return int(np.median(counts) * deadline / part)
 
 
-def rollouts_allowed(folder: Path, nets: Sequence[Net], horizons: Sequence[int], share: float) -> list[list[int]]:
-    """By sampler, then by net and horizon, what ``allowed`` says for a share of the sample time."""
-    found, fit = [], read_fit(folder)
+def rollouts_allowed(folder: Path, name: str, nets: Sequence[Net], horizons: Sequence[int], share: float) -> list[int]:
+    """By net and horizon what ``allowed`` says of a sampler for a share of the sample time."""
+    fit = read_fit(folder)
     problems = [fit.problem(net, horizon) for net in nets for horizon in horizons]
-    for name in SAMPLERS:
-        found.append([allowed(name, of, share * of.spec.dt, middle(of)) for of in problems])
-    return found
+    return [allowed(name, of, share * of.spec.dt, middle(of)) for of in problems]
 
 
 def middle(problem: Problem) -> Instance:

@@ -116,7 +116,7 @@ def timed(
 
 
 def starts_of(folder: Path, net: Net, plans: Sequence[Mapping[str, Any]]) -> list[float]:
-    """What the best sampled start cost of each plan that had one before it: the same draws as in the loop, again."""
+    """What the best sampled start costs of each plan that had one before it, where there is time for all of it."""
     twin, found, last = MipPlanner(read_fit(folder).problem(net, HORIZON)), [], None
     for plan in plans:
         if plan["number"] != last:

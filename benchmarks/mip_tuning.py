@@ -78,7 +78,7 @@ def solver_pilots(fit: Fit) -> list[Pilot]:
 def sampler_pilots(fit: Fit, work: Work, seed: int, tuned: Mapping[str, Mapping[str, Any]]) -> list[Pilot]:
     """``DRAWS`` of each sampler: over them every net has two horizons, and over samplers all of them."""
     nets = nets_of(fit)
-    (rollouts,) = work([Part(rollouts_allowed, fit, (nets, HORIZONS, SHARE))])
+    rollouts = work([Part(rollouts_allowed, fit, (name, nets, HORIZONS, SHARE)) for name in SAMPLERS])
     pilots = []
     for s, name in enumerate(SAMPLERS):
         for k in range(DRAWS):

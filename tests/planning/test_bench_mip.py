@@ -168,7 +168,7 @@ class Loops:
 
 def calibrated(parts):
     """1000 rollouts in the time of a plan, whatever the net."""
-    return [[[1000] * 9] * 3]
+    return [[1000] * 9 for _ in parts]
 
 
 def test_the_best_pilot_of_each_planner_flies_the_second_round(monkeypatch: pytest.MonkeyPatch) -> None:
