@@ -21,13 +21,13 @@ from benchmarks.mip_plans import Instance, instances
 from benchmarks.mip_statistics import bootstrap, over
 from benchmarks.mip_work import Part, Work
 from control_stack.artefacts.tables import BenchRow, Findings
+from control_stack.bounds.step import step_template
 from control_stack.learning.sparse_relu import SparseReLUDynamics
 from control_stack.types import Array
 from controllers.planning.mip import MipPlanner
 from controllers.planning.mip.algebraic import _goal, _inputs
 from controllers.planning.mip.boxes import Boxes, boxes_from
 from controllers.planning.mip.solve import RELATIVE_GAP, solve
-from controllers.planning.mip.template import step_template
 from controllers.planning.problem import Problem
 
 RELUS, HORIZON = 8, 5

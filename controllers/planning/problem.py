@@ -16,9 +16,10 @@ from typing import Protocol, cast
 
 import numpy as np
 
-from control_stack.errors import InvalidInput
+from control_stack.errors import InvalidInput, UnknownName
 from control_stack.learning.sparse_relu import SparseReLUDynamics
 from control_stack.learning.spec import Goal, TaskSpec
+from control_stack.protocols import DynamicsSpec
 from control_stack.types import Array
 
 STAGE_COSTS = ("l1", "linf", "quadratic")
@@ -52,6 +53,27 @@ class LinearConstraint:
     lower: Array
     upper: Array
     inputs: Array | None = None
+
+    @classmethod
+    def of(
+        cls, spec: DynamicsSpec, name: str, terms: Mapping[str, float], lower: float = -np.inf, upper: float = np.inf
+    ) -> LinearConstraint:
+        """lower <= sum of factors times states and inputs, which go by their names in the spec <= upper.
+
+        Raises:
+            UnknownName: No such state or input.
+            InvalidInput: No terms, a factor that is not finite, or limits that leave nothing.
+        """
+        columns = (*spec.state, *spec.inputs)
+        row = np.zeros((1, len(columns)))
+        for column, factor in terms.items():
+            if column not in columns:
+                raise UnknownName("state or input", column, columns)
+            row[0, columns.index(column)] = factor
+        if not (np.isfinite(row).all() and row.any() and lower <= upper):
+            raise InvalidInput(f"constraint '{name}': needs terms with finite factors and lower <= upper")
+        state, inputs = row[:, : len(spec.state)], row[:, len(spec.state) :]
+        return cls(name, state, np.array([lower]), np.array([upper]), inputs if inputs.any() else None)
 
     def sides(self, horizon: int) -> tuple[Array, Array]:
         """Lower and upper of each step, (T, m)."""

@@ -192,6 +192,9 @@ def test_the_command_fits_and_says_what_it_found(tmp_path, capsys, monkeypatch):
     assert set(json.loads((out / "summary.json").read_text())["rungs"]) == {"dense", "gates"}
     before = (out / "model.safetensors").read_bytes()
     assert run(*options) == 0 and (out / "model.safetensors").read_bytes() == before
+    pytest.importorskip("highspy")
+    assert run(*options[:-2], "--near", path, "--bounds", "lp") == 2  # the toy's data is no task's
+    assert "only the data of a task has" in capsys.readouterr().err
     assert run(*options[:-4], "--seed", 4) == 2
     assert "holds another fit (seed 3, not 4)" in capsys.readouterr().err
 

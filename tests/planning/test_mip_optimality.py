@@ -66,6 +66,32 @@ def test_the_optimum_of_all_choices_between_walls_of_a_hundred_cases():
     choices(range(100, 200))
 
 
+@pytest.mark.parametrize("method", ["lp", "mip"])
+def test_bounds_that_a_model_keeps_cut_what_can_be_and_change_no_optimum(method: str):
+    cut = 0
+    for seed in range(6):
+        problem, x0, goal, before = case(seed, horizon=3, relus=6)
+        limits = {"state_lower": np.full(2, -0.5), "state_upper": np.full(2, 0.5)}
+        problem = replace(problem, model=replace(problem.model, spec=replace(problem.spec, **limits)))
+        kept = replace(problem, model=problem.model.collapsed().bounded(method))
+        x0, goal = 0.3 * x0, replace(goal, target=0.0 * goal.target)
+        plain, tight = (MipPlanner(p, samples=0).program(x0, goal, before) for p in (problem, kept))
+        assert (tight.column_upper <= plain.column_upper).all() and (tight.column_lower >= plain.column_lower).all()
+        cut += (tight.column_upper < plain.column_upper).sum()
+        plans = [solved(p, x0, goal, before) for p in (problem, kept)]
+        assert plans[0].status == plans[1].status == "optimal"
+        assert plans[1].cost == pytest.approx(plans[0].cost, abs=ATOL)
+    assert cut > 0
+
+
+def test_bounds_that_a_model_keeps_are_not_used_where_a_plan_may_leave_their_box():
+    problem, _, goal, before = case(0, horizon=3, relus=6)
+    kept = replace(problem, model=problem.model.collapsed().bounded("lp"))
+    outside = np.array([6.0, -6.0])  # limits of states are -2 and 2
+    plain, same = (MipPlanner(p, samples=0).program(outside, goal, before) for p in (problem, kept))
+    assert (plain.column_upper == same.column_upper).all() and (plain.values == same.values).all()
+
+
 @pytest.mark.parametrize("seed", range(6))
 def test_pyomo_finds_the_same_optimum(seed: int):
     pyo = pytest.importorskip("pyomo.environ")

@@ -30,6 +30,7 @@ from control_stack.learning.sparsify.net import IDENTITY, RELU, Net, fresh, from
 from control_stack.learning.sparsify.picture import ladders_picture
 from control_stack.learning.sparsify.recipe import Recipe, Report, Trainer, generator
 from control_stack.learning.sparsify.windows import Windows, closeness
+from control_stack.learning.spec import TaskSpec
 from control_stack.learning.wiring import graph_net, plain_net
 
 RIVALS = ("dense", "scratch")
@@ -49,6 +50,7 @@ class Fit(ClaimedFolder):
         report: Told of every update.
         command: That does the same again, for the cards.
         near: Trajectories that count most (``windows.closeness``); None to count all data alike.
+        bounds: On its ReLUs, kept with the model: "lp" or "mip" (``SparseReLUDynamics.bounded``); empty for none.
 
     Raises:
         InvalidInput: The folder holds another fit, or something else, or another fit runs in it; the data does not
@@ -63,13 +65,16 @@ class Fit(ClaimedFolder):
         report: Report,
         command: str = "",
         near: Dataset | None = None,
+        bounds: str = "",
     ):
         for method in recipe.methods:
             if method not in (*METHODS, *RIVALS):
                 raise UnknownName("method", method, (*METHODS, *RIVALS))
         if not recipe.methods or ("scratch" in recipe.methods and recipe.methods[0] not in METHODS):
             raise InvalidInput("the first method is one that thins a net: 'scratch' copies the size of what it finds")
-        self.recipe, self.command, self._report = recipe, command, report
+        if bounds and not isinstance(data.spec, TaskSpec):
+            raise InvalidInput("bounds hold within limits of states and inputs, which only the data of a task has")
+        self.recipe, self.command, self._report, self._bounds = recipe, command, report, bounds
         depth = recipe.hidden_layers
         if recipe.objects:
             self.wiring = graph_net(data.spec, recipe.objects, depth, depth)
@@ -211,7 +216,10 @@ class Fit(ClaimedFolder):
             "linear_units": chosen.card["rung"]["linear_units"],
         }
         figures = {"test": chosen.card["rung"]["test"], "validation": chosen.card["rung"]["validation"]}
-        model = chosen.unrolled().collapsed().save(self.folder / MODEL, training=training, figures=figures)
+        model = chosen.unrolled().collapsed()
+        if self._bounds:
+            model = model.bounded(self._bounds)  # type: ignore[arg-type]
+        model = model.save(self.folder / MODEL, training=training, figures=figures)
         summary = {
             **provenance(),
             "command": self.command,

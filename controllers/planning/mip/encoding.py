@@ -13,13 +13,13 @@ from typing import Any
 
 import numpy as np
 
+from control_stack.bounds.step import StepTemplate
 from control_stack.errors import InvalidInput
 from control_stack.learning.spec import Goal
 from control_stack.types import Array
 from controllers.planning.mip.boxes import Boxes
 from controllers.planning.mip.program import Milp
 from controllers.planning.mip.rows import Rows
-from controllers.planning.mip.template import StepTemplate
 from controllers.planning.problem import Problem
 
 

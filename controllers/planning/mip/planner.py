@@ -10,6 +10,7 @@ from types import TracebackType
 
 import numpy as np
 
+from control_stack.bounds.step import step_template
 from control_stack.learning.spec import Goal
 from control_stack.types import Array
 from controllers.planning.mip.best import Best
@@ -19,7 +20,6 @@ from controllers.planning.mip.neighbours import Neighbourhood, spread_plans
 from controllers.planning.mip.pool import SolverPair
 from controllers.planning.mip.program import Milp
 from controllers.planning.mip.solve import RELATIVE_GAP, Answer, solve
-from controllers.planning.mip.template import step_template
 from controllers.planning.problem import TOLERANCE, Plan, Problem
 from controllers.planning.rollout import BatchedRollout
 from controllers.planning.sampling_mppi import MPPI, MPPISettings
@@ -57,7 +57,8 @@ class MipPlanner:
         relative_gap: float = RELATIVE_GAP, samples: int = SAMPLES, seed: int = 0,
     ):  # fmt: skip
         self.problem, self.max_nodes, self.relative_gap = problem, max_nodes, relative_gap
-        self._template = step_template(problem.model.collapsed().to_network(), problem.nx)
+        model = problem.model.collapsed()
+        self._template, self._stored = step_template(model.to_network(), problem.nx), model.bounds
         self.encoding = Encoding(problem, self._template)
         self._samples, self._seed = samples, seed
         self._sampler = MPPI(problem, MPPISettings(rollouts=samples), seed) if samples else None
@@ -85,8 +86,8 @@ class MipPlanner:
         """
         self.workers.wait_until_ready()
         spec = self.problem.spec
-        target = 0.5 * sum(spec.output_range())
-        x0, goal = 0.5 * (spec.state_lower + spec.state_upper), Goal(target, np.ones_like(target), 0.0 * target)
+        low, high = spec.output_range()
+        x0, goal = 0.5 * (spec.state_lower + spec.state_upper), Goal(0.5 * (low + high), high - low, 0.0 * low)
         self._begin(Best(self.problem, x0, goal, None, None), x0, goal, None, None, np.inf)
         self.reset()
 
@@ -104,7 +105,7 @@ class MipPlanner:
 
     def program(self, x0: Array, goal: Goal, before: Array | None = None) -> Milp:
         """What is solved for one state."""
-        boxes = boxes_from(self._template, x0, *self.problem.limits)
+        boxes = boxes_from(self._template, x0, *self.problem.limits, self._stored)
         return self.encoding.fill(x0, goal, before, boxes)
 
     def plan(
