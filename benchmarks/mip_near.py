@@ -15,7 +15,7 @@ import numpy as np
 
 from benchmarks.mip_closed_loop import steps_of
 from benchmarks.mip_fits import Fit, Net, read_fit
-from benchmarks.mip_loop import Pilot, fly_all
+from benchmarks.mip_loop import SHARE, Pilot, fly_all
 from benchmarks.mip_open_loop import HORIZON, RELUS
 from benchmarks.mip_statistics import bootstrap, over, ratio_of_means
 from benchmarks.mip_work import Part, Work
@@ -28,7 +28,6 @@ from sim.tasks.factory import make_task
 
 _FLOWN = 6_000_000  # starts of the trajectories that are predicted
 _LOOPS = 7_000_000  # starts of the closed loops
-_NODES = 1  # of branch and bound: plans by descent, the same on every machine
 
 
 def measure(plain_fit: Fit, near: Fit, work: Work, seed: int, quick: bool) -> Findings:
@@ -66,12 +65,13 @@ def range_of(first: int, seed: int, count: int) -> list[int]:
 def trajectories(folder: Path, net: Net, starts: Sequence[int], steps: int) -> dict[str, Any]:
     """States and inputs of a planner's loops on the true simulator, time waiting for each plan."""
     fit = read_fit(folder)
-    planner, task = make_planner("mip", fit.problem(net, HORIZON), 0, {"max_nodes": _NODES}), make_task(fit.task)
+    planner, task = make_planner("mip", fit.problem(net, HORIZON)), make_task(fit.task)
     states: list[list[Any]] = []
     inputs: list[list[Any]] = []
     try:
+        planner.warm()
         for number in starts:
-            controller, goal = RecedingHorizon(planner), task.goal(number)
+            controller, goal = RecedingHorizon(planner, SHARE * task.spec.dt), task.goal(number)
             states.append([task.reset(number)])
             inputs.append([])
             for _ in range(steps):
