@@ -11,13 +11,15 @@ from control_stack.types import Array
 
 _RESAMPLES = 2000
 _LEAST_COST = 1e-3  # below it a regret is relative to this
+_ROUNDING = 1e-9  # relative difference of costs that are the same
 STRICTLY = 1e-6  # by which a cost must fall, relative to 1 + |cost|, to count as better
 
 
 def regret(cost: Any, reference: Any) -> Array:
-    """(cost - reference) / max(|reference|, 1e-3), elementwise."""
+    """(cost - reference) / max(|reference|, 1e-3), elementwise; 0 where that is rounding."""
     reference = np.asarray(reference, dtype=float)
-    return np.asarray((np.asarray(cost, float) - reference) / np.maximum(np.abs(reference), _LEAST_COST))
+    found = (np.asarray(cost, float) - reference) / np.maximum(np.abs(reference), _LEAST_COST)
+    return np.where(np.abs(found) < _ROUNDING, 0.0, found)
 
 
 def over(own: float, peer: float) -> float:

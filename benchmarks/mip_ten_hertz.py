@@ -29,6 +29,7 @@ from sim.tasks.closed_loop import ClosedLoop, StepDelay
 from sim.tasks.factory import make_task
 
 PERIOD = 0.1  # s
+ASKED = 0.095  # s, of the solver's plan, so that its answer is there in 100 ms; the sampler is given all of these
 STEPS = 30
 _FIRST = 5000  # starts
 
@@ -39,8 +40,8 @@ def measure(fit: Fit, work: Work, seed: int, quick: bool) -> Findings:
     settings = tuning(fit, work, (PERIOD,), seed, quick)[PERIOD]
     peer = min(settings, key=lambda name: settings[name]["cost"])
     net, numbers = (fit.method, RELUS), list(range(_FIRST + 1000 * seed, _FIRST + 1000 * seed + starts))
-    parts = [Part(timed, fit, (net, name, kept, numbers, steps))
-             for name, kept in (("mip", {}), (peer, settings[peer]["settings"]))]  # fmt: skip
+    parts = [Part(timed, fit, (net, name, kept, deadline, numbers, steps)) for name, kept, deadline in
+             (("mip", {}, ASKED), (peer, settings[peer]["settings"], PERIOD))]  # fmt: skip
     own, other = work(parts, alone=True)
     (sampled,) = work([Part(starts_of, fit, (net, own["plans"]))])
     return summary(f"{fit.task}, 10 Hz, {RELUS} ReLUs, horizon {HORIZON}", own, peer, other, sampled)
@@ -79,8 +80,8 @@ def summary(
 
 
 def timed(
-    folder: Path, net: Net, name: str, settings: Mapping[str, Any], numbers: Sequence[int], steps: int
-) -> dict[str, list[Any]]:  # fmt: skip
+    folder: Path, net: Net, name: str, settings: Mapping[str, Any], deadline: float, numbers: Sequence[int], steps: int
+) -> dict[str, list[Any]]:
     """Loops from some starts. A plan always acts a period later; how many took longer is counted apart.
 
     Returns:
@@ -95,7 +96,7 @@ def timed(
         for number in numbers:
             task.reset(number)
             loop, costs = ClosedLoop(task, task.goal(number), steps, StepDelay("fixed")), []
-            controller, start = RecedingHorizon(planner, PERIOD, delayed=True), None
+            controller, start = RecedingHorizon(planner, deadline, delayed=True), None
             while not loop.over:
                 before = controller.applied
                 began = time.perf_counter()

@@ -35,6 +35,7 @@ def value(rows, metric: str, test: str = "") -> float:
 def test_regret_is_zero_at_the_reference_and_relative_to_it() -> None:
     assert regret([2.0, 3.0, 0.0], [2.0, 2.0, 0.0]).tolist() == [0.0, 0.5, 0.0]
     assert regret(1e-4, 0.0) == pytest.approx(0.1)  # near zero it is relative to 1e-3
+    assert regret(1.0 + 1e-14, 1.0) == 0.0 and regret(1.0 + 1e-7, 1.0) > 0.0
 
 
 def test_a_ratio_to_nothing() -> None:
