@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from mip_toys import VALUES, by_patterns, case, enumerated, walled
 
+from control_stack.learning.spec import Goal
 from controllers.planning.mip import MipPlanner
 from controllers.planning.mip.best import AGREEMENT
 from controllers.planning.problem import TOLERANCE, Plan, Problem
@@ -64,6 +65,21 @@ def test_the_optimum_of_all_activation_patterns_of_a_hundred_cases():
 @pytest.mark.slow
 def test_the_optimum_of_all_choices_between_walls_of_a_hundred_cases():
     choices(range(100, 200))
+
+
+@pytest.mark.parametrize("stage", ["l1", "linf"])
+@pytest.mark.parametrize("weight", [0.0, 1.0])
+def test_an_output_that_does_not_matter_costs_nothing(stage: str, weight: float):
+    """Free everywhere, with a weight or without: as if it were not there."""
+    problem, x0, goal, before = case(0, horizon=2, relus=4)
+    spec = replace(problem.spec, weights=problem.spec.weights * [1.0, 1.0, weight])
+    problem = replace(problem, stage=stage, model=replace(problem.model, spec=spec))
+    without = replace(spec, weights=spec.weights[:2], outputs=spec.outputs[:2], output_names=spec.output_names[:2])
+    fewer = replace(problem, model=replace(problem.model, spec=without))
+    ends = Goal(goal.target[:2], goal.half_width[:2], goal.free[:2])
+    plan = solved(problem, x0, replace(goal, free=np.array([*goal.free[:2], np.inf])), before, samples=500)
+    assert plan.status == "optimal" and not plan.notes
+    assert plan.cost == pytest.approx(solved(fewer, x0, ends, before).cost, abs=ATOL)
 
 
 @pytest.mark.parametrize("method", ["lp", "mip"])
