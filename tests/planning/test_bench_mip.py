@@ -7,12 +7,13 @@ import math
 import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from mip_toys import case
 
-from benchmarks import mip, mip_tuning, mip_work
+from benchmarks import mip, mip_bounds, mip_tuning, mip_work
 from benchmarks.mip_branching import summary as branching_summary
 from benchmarks.mip_closed_loop import summary as closed_summary
 from benchmarks.mip_fits import Fit, read_fits
@@ -296,6 +297,33 @@ def test_folders_that_hold_no_fit(tmp_path: Path) -> None:
         read_fits(tmp_path)
     with pytest.raises(InvalidInput, match="needs --fits DIR"):
         mip.chosen(None, None)
+
+
+def test_fits_with_weighted_transitions_are_told_apart(tmp_path: Path, monkeypatch) -> None:
+    """They are no further seed of their task."""
+    spec = SimpleNamespace(task="t")
+    monkeypatch.setattr(Fit, "chain", lambda fit, net: SimpleNamespace(spec=spec))
+    for name, words in (("t-0", ""), ("t-near", " --near DATA")):
+        (tmp_path / name).mkdir()
+        told = {"recipe": {"seed": 0, "methods": ["gates"], "relus": 16}, "rungs": {"gates": {"16": {}}}}
+        told["command"] = f"control-stack fit sparse DATA --out DIR{words}"
+        (tmp_path / name / "summary.json").write_text(json.dumps(told))
+    (alike,), (near,) = read_fits(tmp_path)["t"], read_fits(tmp_path, near=True)["t"]
+    assert (alike.folder.name, near.folder.name) == ("t-0", "t-near")
+    assert alike.digest != near.digest
+
+
+def test_bounds_of_a_shipped_net_are_never_tighter_than_the_exact_ones() -> None:
+    pytest.importorskip("pybullet")
+    found = mip_bounds.of_start("pushing-disc", 3, 1)
+    width = {name: np.array(of["width"]) for name, of in found.items()}
+    exact = width[mip_bounds.EXACT]
+    assert exact.shape == (1, 16) and (exact > 0.0).any()
+    for each in width.values():
+        assert (each >= exact - 1e-6).all()
+    assert (width["LP, per neuron"] <= width["linear, backward through all steps"] + 1e-9).all()
+    rows = mip_bounds.summary("t", [found]).rows
+    assert min(row.value for row in rows if "width" in row.metric) >= 1.0 - 1e-6
 
 
 def test_omlts_model_has_our_optimum() -> None:
