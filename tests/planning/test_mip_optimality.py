@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from mip_toys import VALUES, by_patterns, case, enumerated, walled
+from sampling_toys import goal_at, point
 
 from control_stack.learning.spec import Goal
 from controllers.planning.mip import MipPlanner
@@ -103,6 +104,8 @@ def test_bounds_that_a_model_keeps_cut_what_can_be_and_change_no_optimum(method:
 def test_bounds_that_a_model_keeps_are_not_used_where_a_plan_may_leave_their_box():
     problem, _, goal, before = case(0, horizon=3, relus=6)
     kept = replace(problem, model=problem.model.collapsed().bounded("lp"))
+    bare = Problem(point().bounded("lp"), 3)  # without any ReLU there is nothing to cut
+    assert solved(bare, np.zeros(2), goal_at(0.3, 0.1), None).status == "optimal"
     outside = np.array([6.0, -6.0])  # limits of states are -2 and 2
     plain, same = (MipPlanner(p, samples=0).program(outside, goal, before) for p in (problem, kept))
     assert (plain.column_upper == same.column_upper).all() and (plain.values == same.values).all()

@@ -51,7 +51,9 @@ def boxes_from(
         low = np.concatenate([found.states.lower[:-1], input_lower], 1)
         high = np.concatenate([found.states.upper[:-1], input_upper], 1)
         within = ((low >= stored.box.lower) & (high <= stored.box.upper)).all(1)
-        pairs = list(zip(stored.arguments, template.units, strict=True))
-        lower[within] = np.maximum(lower[within], np.concatenate([of.lower[units] for of, units in pairs]))
-        upper[within] = np.minimum(upper[within], np.concatenate([of.upper[units] for of, units in pairs]))
+        of_relus = [np.zeros((2, 0))]
+        for of, units in zip(stored.arguments, template.units, strict=True):
+            of_relus.append(np.stack([of.lower[units], of.upper[units]]))
+        kept = np.concatenate(of_relus, 1)
+        lower[within], upper[within] = np.maximum(lower[within], kept[0]), np.minimum(upper[within], kept[1])
     return Boxes(found.states.lower, found.states.upper, lower, upper, found.changes.lower, found.changes.upper)
