@@ -37,6 +37,7 @@ RIVALS = ("dense", "scratch")
 MODEL = "model.safetensors"
 _FIRST = "first"
 _EARLY = 0.05  # of the dense net's updates, after which a lottery ticket's weights are taken
+_WIDE = 64  # ReLUs from which on a dense net is a rival, where the ladder has such
 _TIMED = 50  # updates that tell how long one takes
 
 
@@ -137,12 +138,13 @@ class Fit(ClaimedFolder):
         return net
 
     def _dense(self, budget: int) -> tuple[Net, dict[str, Any]]:
-        """The first net of this width; the one that predicts validation data best is trained as long as the ladder."""
+        """The first net of this width; the best wide one on validation is trained as long as the ladder."""
         r = self.recipe
         net, updates = from_chain(self._rung(_FIRST, budget)), r.first_updates
         more = r.until(r.relus) - updates
         if "dense" in r.methods and more > 0:
-            firsts = {b: self._rung(_FIRST, b).card["rung"]["validation"]["rmse"][0] for b in r.ladder}
+            wide = [b for b in r.ladder if b >= _WIDE] or r.ladder
+            firsts = {b: self._rung(_FIRST, b).card["rung"]["validation"]["rmse"][0] for b in wide}
             if budget == min(firsts, key=lambda b: firsts[b]):
                 trainer = self._trainer("dense on", budget, more)
                 trainer.descend(net, more, r.horizon(budget))
