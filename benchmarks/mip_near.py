@@ -38,7 +38,7 @@ def measure(plain_fit: Fit, near: Fit, work: Work, seed: int, quick: bool) -> Fi
     (flown,) = work([Part(trajectories, plain_fit, (net, range_of(_FLOWN, seed, flights), steps))])
     own, peer = work([Part(errors, fit, (net, flown)) for fit in (near, plain_fit)])
     test, rows = f"{task}, {RELUS} ReLUs, transitions near the planner's count more", []
-    for k in (0, HORIZON - 1):
+    for k in sorted({0, len(own) - 1}):
         metric = f"error on the planner's trajectories, {k + 1} step{'s' * (k > 0)}"
         rows.append(BenchRow(test, f"{metric}, peer: all alike", own[k], "1", None, peer[k]))
         rows.append(BenchRow(test, f"{metric} over that of all alike", over(own[k], peer[k]), "1"))

@@ -114,7 +114,7 @@ def _of_reference(
     rows = [BenchRow(test, f"proven by some planner in at most {longest:g} s, share of {len(ended)} instances",
                      100 * float(ended.mean()), "%")]  # fmt: skip
     if proven:
-        gaps = [float(regret(reference[k], p["bound"])) for k, p in enumerate(proven)]
+        gaps = [float(-regret(p["bound"], reference[k])) for k, p in enumerate(proven)]
         optimal = float(sum(p["status"] == "optimal" for p in proven))
         tried = f"of the {len(proven)} instances that were given {PROOF_S:g} s"
         rows.append(BenchRow(test, f"proven, {tried}", optimal, "1", f">= {len(proven)}"))
