@@ -1,23 +1,18 @@
-"""Planners in closed loop on the true simulator, several loops at a time, each in a process with one thread."""
+"""Planners in closed loop on the true simulator, measured: each loop is a part on a core of its own."""
 
 from __future__ import annotations
 
-import contextlib
 import math
-import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmarks.mip_fits import Net, read_fit
-from benchmarks.mip_statistics import Store
+from benchmarks.mip_fits import Fit, Net, read_fit
+from benchmarks.mip_work import Part, Work
 from control_stack.types import Array
 from controllers.planning.factory import make_planner
 from controllers.planning.problem import Planner, Problem
@@ -25,8 +20,8 @@ from controllers.planning.receding import RecedingHorizon
 from sim.tasks.closed_loop import ClosedLoop, StepDelay
 from sim.tasks.factory import make_task
 
-SHARE = 0.9  # of the sample time is a plan's deadline; what is over it makes the command a step later still
-CHUNK = 10  # starts of a job
+SHARE = 0.6  # of the sample time is a plan's deadline; what is over it makes the command a step later still
+CHUNK = 10  # starts of a part: what a run that was stopped loses
 Stretch = tuple[list[Array], list[Array]]  # states met one after another, and the inputs applied between them
 
 
@@ -51,21 +46,6 @@ class Pilot:
 
 
 @dataclass(frozen=True)
-class Job:
-    """Starts that one pilot is flown from; a start's number draws start and goal.
-
-    Attributes:
-        folder: Of the fit. starts: Numbers. steps: Of each. seed: Of the planner's draws.
-    """
-
-    folder: str
-    pilot: Pilot
-    starts: Sequence[int]
-    steps: int
-    seed: int = 0
-
-
-@dataclass(frozen=True)
 class Flown:
     """Of one start.
 
@@ -85,21 +65,18 @@ class Flown:
     error_ahead: float | None
 
 
-def deadline_of(problem: Problem) -> float:
-    """Wall time of a plan, s."""
-    return SHARE * problem.spec.dt
+def fly(folder: Path, pilot: Pilot, starts: Sequence[int], steps: int, seed: int) -> list[dict[str, Any]]:
+    """A pilot from some starts, whose numbers draw start and goal.
 
-
-def fly(job: Job) -> list[dict[str, Any]]:
-    """All starts of a job. A command acts after as many whole steps as its plan took, at least one."""
-    fit = read_fit(Path(job.folder))
-    problem = fit.problem(job.pilot.net, job.pilot.horizon)
-    planner = make_planner(job.pilot.planner, problem, job.seed, job.pilot.settings)
+    A command acts after as many whole steps as its plan took, at least one. ``seed`` is of the planner's draws.
+    """
+    fit = read_fit(folder)
+    problem = fit.problem(pilot.net, pilot.horizon)
+    planner = make_planner(pilot.planner, problem, seed, pilot.settings)
     task = make_task(fit.task)
     try:
-        with one_thread():
-            planner.warm()
-            return [asdict(_from(start, job.steps, planner, task)) for start in job.starts]
+        planner.warm()
+        return [asdict(_from(start, steps, planner, task)) for start in starts]
     finally:
         planner.close()
         task.close()
@@ -107,7 +84,7 @@ def fly(job: Job) -> list[dict[str, Any]]:
 
 def _from(start: int, steps: int, planner: Planner, task: Any) -> Flown:
     dt, delay = task.spec.dt, StepDelay("measured")
-    controller = RecedingHorizon(planner, deadline_of(planner.problem), delayed=True)
+    controller = RecedingHorizon(planner, SHARE * dt, delayed=True)
     task.reset(start)
     loop, costs, late, plans = ClosedLoop(task, task.goal(start), steps, delay), [], 0, 0
     stretches: list[Stretch] = [([task.state], [])]
@@ -138,57 +115,14 @@ def model_error(problem: Problem, stretches: Sequence[Stretch], ahead: int) -> f
     return float(np.mean(found)) if found else None
 
 
-def jobs_of(folder: Path, pilot: Pilot, starts: Sequence[int], steps: int, seed: int = 0) -> list[Job]:
-    """Starts in chunks, so that a run that was stopped loses little."""
-    chunks = [starts[k : k + CHUNK] for k in range(0, len(starts), CHUNK)]
-    return [Job(str(folder), pilot, list(chunk), steps, seed) for chunk in chunks]
+Flight = tuple[Fit, Pilot, Sequence[int], int, int]  # with starts, steps of each, and seed
 
 
-def fly_all(jobs: Sequence[Job], store: Store) -> list[list[dict[str, Any]]]:
-    """Each job's starts, from the store where they are known; two at a time where there are two cores."""
-    names = [f"flown {asdict(job)}" for job in jobs]
-    missing = {name: job for name, job in zip(names, jobs, strict=True) if name not in store}
-    if missing:
-        with _environment(), ProcessPoolExecutor(workers(), get_context("spawn")) as pool:
-            waiting = {pool.submit(fly, job): name for name, job in missing.items()}
-            for done in as_completed(waiting):
-                store.put(waiting[done], done.result())
-    return [store.get(name, partial(fly, job)) for name, job in zip(names, jobs, strict=True)]
-
-
-def records_of(jobs: Sequence[Sequence[Job]], store: Store) -> list[list[dict[str, Any]]]:
-    """For each list of jobs its starts in order; all jobs are flown together."""
-    flown = iter(fly_all([job for some in jobs for job in some], store))
-    return [[record for _ in some for record in next(flown)] for some in jobs]
-
-
-def workers() -> int:
-    """Loops at a time."""
-    return min(2, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
-
-
-@contextlib.contextmanager
-def _environment() -> Iterator[None]:
-    """One thread of BLAS in processes that are started within."""
-    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-    before = {name: os.environ.get(name) for name in names}
-    os.environ.update(dict.fromkeys(names, "1"))
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            os.environ.pop(name, None)
-            if value is not None:
-                os.environ[name] = value
-
-
-@contextlib.contextmanager
-def one_thread() -> Iterator[None]:
-    """BLAS on one thread in this process, where threadpoolctl (extra ``dev``) is there to say so."""
-    try:
-        from threadpoolctl import threadpool_limits
-    except ImportError:
-        yield
-        return
-    with threadpool_limits(1):
-        yield
+def fly_all(flights: Sequence[Flight], work: Work) -> list[list[dict[str, Any]]]:
+    """Of each flight its starts in order, as ``Flown``; all are flown side by side, as many as there are cores."""
+    chunks = [
+        [Part(fly, fit, (pilot, list(starts[k : k + CHUNK]), steps, seed)) for k in range(0, len(starts), CHUNK)]
+        for fit, pilot, starts, steps, seed in flights
+    ]
+    found = iter(work([part for parts in chunks for part in parts]))
+    return [[record for _ in parts for record in next(found)] for parts in chunks]

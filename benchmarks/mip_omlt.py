@@ -10,32 +10,33 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmarks.mip_fits import Fit
-from benchmarks.mip_loop import one_thread
-from benchmarks.mip_open_loop import HORIZON, instances
+from benchmarks.mip_fits import Fit, Net, read_fit
+from benchmarks.mip_plans import Instance, instances
 from benchmarks.mip_statistics import bootstrap, over
-from benchmarks.mip_tuning import Instance
+from benchmarks.mip_work import Part, Work
 from control_stack.artefacts.tables import BenchRow, Findings
+from control_stack.bounds.step import step_template
 from control_stack.learning.sparse_relu import SparseReLUDynamics
 from control_stack.types import Array
 from controllers.planning.mip import MipPlanner
 from controllers.planning.mip.algebraic import _goal, _inputs
 from controllers.planning.mip.boxes import Boxes, boxes_from
 from controllers.planning.mip.solve import RELATIVE_GAP, solve
-from controllers.planning.mip.template import step_template
 from controllers.planning.problem import Problem
 
-RELUS = 8
-LIMIT_S = 120.0  # of the peer, for one program
+RELUS, HORIZON = 8, 5
+LIMIT_S = 20.0  # of each, for one program
 _FIRST = 9000  # starts
 _OPTIONS = {"presolve": "off", "threads": 1, "parallel": "off", "mip_rel_gap": RELATIVE_GAP, "time_limit": LIMIT_S}
 
 
-def measure(fit: Fit, seed: int, quick: bool) -> Findings:
+def measure(fit: Fit, work: Work, seed: int, quick: bool) -> Findings:
     """Of one task's net with 8 ReLUs, horizon 5."""
     test = f"{fit.task}, {RELUS} ReLUs, horizon {HORIZON}, beside OMLT"
     try:
@@ -43,22 +44,29 @@ def measure(fit: Fit, seed: int, quick: bool) -> Findings:
         import pyomo.environ  # noqa: F401
     except ImportError as error:
         return Findings([BenchRow(f"{test}: skipped, {error.name} is missing (extra dev)", "measured", 0.0, "1")], {})
-    problem = fit.problem((fit.method, RELUS), HORIZON)
-    written = fit.chain((fit.method, RELUS)).unrolled()  # with its identities
-    found: dict[str, list[float]] = {}
-    with one_thread():
-        given = instances(problem, 3 if quick else 16, _FIRST + 1000 * seed)
-        _peer(problem, written, given[0], solved=False)  # imports and first calls are no part of it
-        for of in given:
-            for key, value in {**_ours(problem, of), **_peer(problem, written, of)}.items():
-                found.setdefault(key, []).append(value)
-    values = {key: np.array(each) for key, each in found.items()}
+    net = (fit.method, RELUS)
+    (given,) = work([Part(instances, fit, (net, HORIZON, 2 if quick else 8, _FIRST + 1000 * seed))])
+    return summary(test, work([Part(both, fit, (net, of)) for of in given], alone=True))
+
+
+def both(folder: Path, net: Net, kept: Any) -> dict[str, float]:
+    """One program, solved by either."""
+    fit, of = read_fit(folder), Instance.read(kept)
+    problem = fit.problem(net, HORIZON)
+    written = fit.chain(net).unrolled()  # with its identities
+    _peer(problem, written, of, solved=False)  # imports and first calls are no part of it
+    return {**_ours(problem, of), **_peer(problem, written, of)}
+
+
+def summary(test: str, programs: Sequence[Mapping[str, float]]) -> Findings:
+    """Rows from ``both`` of each program. One that the peer gave up on counts with the time that it had."""
+    found = {key: [program[key] for program in programs] for key in programs[0]}
+    values = {key: np.array(each, float) for key, each in found.items()}
     done = values["peer ended"] > 0.0
 
     def row(metric: str, own: str, peer: str, target: str | None = None) -> list[BenchRow]:
         a, b = values[own], values[peer]
-        # A program that the peer gave up on counts with the time that it had.
-        ratio, sure = over(float(np.median(b)), float(np.median(a))), bootstrap(_faster, a, b)
+        ratio, sure = _faster(a, b), bootstrap(_faster, a, b)
         return [
             BenchRow(test, metric, 1e3 * float(np.median(a)), "ms", None, 1e3 * float(np.median(b))),
             BenchRow(test, f"{metric}: times faster", ratio, "1", target, interval=sure),
@@ -71,10 +79,12 @@ def measure(fit: Fit, seed: int, quick: bool) -> Findings:
         *row("HiGHS alone, ours without a start", "cold", "peer highs"),
         *row("everything", "total", "peer total"),
         BenchRow(test, "binaries", float(values["binaries"][0]), "1", None, float(values["peer binaries"][0])),
-        BenchRow(test, "programs", float(len(given)), "1"),
+        BenchRow(test, "programs", float(len(programs)), "1"),
         BenchRow(test, f"programs given up by OMLT after {LIMIT_S:g} s", float((~done).sum()), "1"),
+        BenchRow(test, f"programs given up by ours without a start, after {LIMIT_S:g} s",
+                 float((values["cold ended"] == 0.0).sum()), "1"),
         BenchRow(test, "largest difference of the optima", float(agree.max(initial=0.0)), "1", "<= 2e-4"),
-    ]
+    ]  # fmt: skip
     return Findings(rows, {"seconds": values})
 
 
@@ -88,13 +98,13 @@ def _ours(problem: Problem, of: Instance) -> dict[str, float]:
     milp = planner.program(of.x0, of.goal, of.before)
     build = time.process_time() - began
     began = time.process_time()
-    solve(milp, [], lambda incumbent: None)
+    answer = solve(milp, [], lambda incumbent: None, lambda: time.process_time() - began > LIMIT_S)
     cold = time.process_time() - began
     began = time.process_time()
     plan = planner.plan(of.x0, of.goal, None, of.before)
     total = time.process_time() - began
-    return {"build": build, "cold": cold, "total": total, "cost": plan.cost,
-            "binaries": float(planner.encoding.binaries)}  # fmt: skip
+    return {"build": build, "cold": cold, "cold ended": float(answer.status == "optimal"), "total": total,
+            "cost": plan.cost, "binaries": float(planner.encoding.binaries)}  # fmt: skip
 
 
 def _peer(problem: Problem, written: SparseReLUDynamics, of: Instance, solved: bool = True) -> dict[str, float]:

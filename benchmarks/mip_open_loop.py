@@ -1,127 +1,125 @@
-"""Single plans at equal wall time: regret to the best known plan, by planner and deadline.
-
-States are met on the way of a cheap sampler on the true simulator; every planner begins from what is left of that
-sampler's plan. A deadline covers everything, so also what the mixed-integer planner samples for a start.
-"""
+"""Single plans at equal wall time: regret to the best known plan, by planner and deadline; see ``mip_plans``."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
-from functools import partial
 from typing import Any
 
 import numpy as np
 
 from benchmarks.mip_fits import Fit
-from benchmarks.mip_loop import one_thread
-from benchmarks.mip_statistics import Store, over, regret, strictly_less
-from benchmarks.mip_tuning import Instance, tuned
+from benchmarks.mip_plans import instances, plans, proof, sampled, tuned
+from benchmarks.mip_statistics import bootstrap, over, ratio_of_means, ratio_of_medians, regret, strictly_less
+from benchmarks.mip_work import Part, Work
 from control_stack.artefacts.tables import BenchRow, Findings
-from control_stack.learning.spec import Goal
-from control_stack.types import Array
-from controllers.planning.branching import BranchAndBound
-from controllers.planning.factory import PLANNERS, SAMPLERS, make_planner
-from controllers.planning.mip.planner import MipPlanner
-from controllers.planning.problem import Plan, Planner, Problem, shifted
-from controllers.planning.sampling_cem import CEM, CEMSettings
-from sim.tasks.factory import make_task
+from controllers.planning.factory import PLANNERS, SAMPLERS, SOLVERS
 
 RELUS, HORIZON = 16, 5
 DEADLINES = (0.1, 0.3, 1.0)
-LONG_S = 1.5  # of every planner, for the reference
-PROOF_S = 60.0  # in which a proof is to be found; one that is not, counts as such
+LONG_S = 3.0  # of each solver, for the reference
+PROOF_S = 30.0  # in which a proof is to be found; one that is not, counts as such
 HALF = "<= 0.5"
-_DRIVER = CEMSettings(rollouts=128)
-_MOST_STEPS = 20  # of the driver before a state is taken
-_SETTLE_S = 0.3  # for a solver that was told to stop and goes on for a while
+_TUNING = 2_000_000  # instances from here on: none that anything is measured on
+# Trials of each sampler, and instances of each trial.
+_TRIALS = {0.1: (9, 3), 0.3: (9, 3), 1.0: (4, 2)}
+_KEPT = ("cost", "start_cost", "bound", "seconds")
+Plans = Mapping[tuple[str, float], Sequence[Mapping[str, Any]]]
 
 
-def instances(problem: Problem, count: int, first: int) -> list[Instance]:
-    """From starts ``first`` on, each after 1 to ``_MOST_STEPS`` steps."""
-    task, driver, found = make_task(problem.spec.task), CEM(problem, _DRIVER), []
-    try:
-        for number in range(first, first + count):
-            driver.reset()
-            x, goal = task.reset(number), task.goal(number)
-            start, before = np.zeros((problem.horizon, problem.nu)), np.zeros(problem.nu)
-            for _ in range(int(np.random.default_rng(number).integers(1, _MOST_STEPS + 1))):
-                plan = driver.plan(x, goal, start, before)
-                x, start = task.step(plan.inputs[0]), shifted(plan.inputs)
-                before = problem.limited(task.applied)
-            found.append(Instance(x, goal, problem.limited(start), before))
-    finally:
-        task.close()
-    return found
+def tuning(fit: Fit, work: Work, deadlines: Sequence[float], seed: int, quick: bool) -> dict[float, dict[str, Any]]:
+    """By deadline and sampler what ``mip_plans.tuned`` finds at 16 ReLUs and horizon 5."""
+    net, count = (fit.method, RELUS), 1 if quick else max(count for _, count in _TRIALS.values())
+    (given,) = work([Part(instances, fit, (net, HORIZON, count, _TUNING + 1000 * seed))])
+    parts = {}
+    for deadline in sorted(deadlines, reverse=True):
+        trials, some = (2, 1) if quick else _TRIALS[deadline]
+        for name in SAMPLERS:
+            what = (net, HORIZON, given[:some], name, deadline, trials, seed)
+            parts[deadline, name] = Part(tuned, fit, what)
+    found = dict(zip(parts, work(list(parts.values())), strict=True))
+    return {d: {name: found[d, name] for name in SAMPLERS} for d in deadlines}
 
 
-def measure(fit: Fit, store: Store, seed: int, quick: bool) -> Findings:
+def open_plans(fit: Fit, work: Work, seed: int, quick: bool) -> tuple[Plans, list[Any]]:
+    """By planner and deadline the plans of 16 ReLUs and horizon 5, solvers also for ``LONG_S``; and the instances."""
+    net, count, long = (fit.method, RELUS), 4 if quick else 12, 0.5 if quick else LONG_S
+    settings = tuning(fit, work, DEADLINES, seed, quick)
+    (given,) = work([Part(instances, fit, (net, HORIZON, count, 1000 * seed))])
+    parts = {}
+    for deadline in (long, *reversed(DEADLINES)):
+        for name in SOLVERS if deadline == long else PLANNERS:
+            kept = settings[deadline][name]["settings"] if name in SAMPLERS else {}
+            parts[name, deadline] = Part(plans, fit, (net, HORIZON, given, name, kept, deadline))
+    return dict(zip(parts, work(list(parts.values())), strict=True)), given
+
+
+def measure(fit: Fit, work: Work, seed: int, quick: bool) -> Findings:
     """Of one task at 16 ReLUs and horizon 5."""
-    problem = fit.problem((fit.method, RELUS), HORIZON)
-    count, proofs, long = (4, 0, 0.5) if quick else (16, 3, LONG_S)
-    with one_thread():
-        given = instances(problem, count, 1000 * seed)
-        settings = {d: tuning(fit, store, d, seed, quick) for d in DEADLINES}
-        plans: dict[tuple[str, float], list[dict[str, Any]]] = {}
-        for name in PLANNERS:
-            for deadline in (*DEADLINES, long):
-                kept = settings.get(deadline, settings[DEADLINES[-1]]).get(name, {}).get("settings", {})
-                part = f"{fit.task} open loop {name} {deadline}"
-                plans[name, deadline] = store.get(part, partial(plans_of, name, problem, kept, given, deadline))
-        sampled = store.get(f"{fit.task} open loop sampled", partial(_sampled, problem, given))
-        proven = store.get(f"{fit.task} open loop proofs", partial(_proofs, problem, given[:proofs]))
-    return summary(fit.task, plans, sampled, proven)
-
-
-def tuning(fit: Fit, store: Store, deadline: float, seed: int, quick: bool) -> dict[str, Any]:
-    """By sampler its settings at 16 ReLUs, horizon 5 and this deadline; on instances that nothing else is tried on."""
-    trials, count = (2, 1) if quick else (9, 4)
-    problem = fit.problem((fit.method, RELUS), HORIZON)
-
-    def measured() -> dict[str, Any]:
-        with one_thread():
-            return tuned(problem, instances(problem, count, 2_000_000 + 1000 * seed), deadline, trials, seed)
-
-    return store.get(f"{fit.task} open loop tuned {deadline}", measured)
+    found, given = open_plans(fit, work, seed, quick)
+    net, proofs = (fit.method, RELUS), range(0 if quick else 2)
+    known = {k: plan for k in proofs for each in found.values() if (plan := each[k])["status"] == "optimal"}
+    parts = {k: Part(proof, fit, (net, HORIZON, given[k], PROOF_S)) for k in proofs if k not in known}
+    starts, *more = work([Part(sampled, fit, (net, HORIZON, given)), *parts.values()])
+    known |= dict(zip(parts, more, strict=True))
+    return summary(fit.task, found, starts, [known[k] for k in proofs])
 
 
 def summary(
-    task: str, plans: Mapping[tuple[str, float], list[dict[str, Any]]], sampled: Sequence[float],
-    proven: Sequence[Mapping[str, Any]],
+    task: str, plans: Plans, sampled: Sequence[float], proven: Sequence[Mapping[str, Any]]
 ) -> Findings:  # fmt: skip
     """Rows from plans by planner and deadline, each a list over instances of cost, start_cost, bound and seconds.
 
     Args:
         plans: Those of deadlines that are not in ``DEADLINES`` count for the reference only.
         sampled: Cost of the start that the mixed-integer planner samples.
-        proven: Of the first instances, cost and bound without a deadline.
+        proven: Of the first instances a plan that is proven, or else what was found in ``PROOF_S``.
     """
-    reference = np.min([[p["cost"] for p in found] for found in plans.values()], axis=0)
-    for k, proof in enumerate(proven):
-        reference[k] = min(reference[k], proof["cost"])
+    reference = reference_of(plans)
+    for k, one in enumerate(proven):
+        reference[k] = min(reference[k], one["cost"])
     regrets = {key: regret([p["cost"] for p in found], reference) for key, found in plans.items()}
     names, rows = list(dict.fromkeys(name for name, _ in plans)), []
     for own in (name for name in names if name not in SAMPLERS):
         for deadline in DEADLINES:
             test = f"{task}, {own}, plans in {deadline:g} s"
-            for figure, of in (("median", np.median), ("mean", np.mean)):
+            for figure, of, compared in _FIGURES:
                 each = {name: float(of(regrets[name, deadline])) for name in names}
                 best = min((name for name in names if name in SAMPLERS), key=lambda name: each[name])
                 metric = f"{figure} regret, peer: {best}"
                 rows.append(BenchRow(test, metric, 100 * each[own], "%", None, 100 * each[best]))
                 target = HALF if figure == "median" and own == "mip" else None
+                sure = bootstrap(compared, regrets[own, deadline], regrets[best, deadline])
                 ratio = over(each[own], each[best])
-                rows.append(BenchRow(test, f"{figure} regret over the best sampler's", ratio, "1", target))
+                rows.append(BenchRow(test, f"{figure} regret over the best sampler's", ratio, "1", target, None, sure))
             rows += _against_start(test, plans[own, deadline], sampled if own == "mip" else None)
-    test = f"{task}, reference"
-    if proven:
-        gaps = [float(regret(reference[k], p["bound"])) for k, p in enumerate(proven)]
-        optimal = float(sum(p["status"] == "optimal" for p in proven))
-        rows.append(BenchRow(test, "proven, of those tried", optimal, "1", f">= {len(proven)}", float(len(proven))))
-        rows.append(BenchRow(test, "largest gap of those tried", 100 * max(gaps), "%"))
+    rows += _of_reference(f"{task}, reference", plans, reference, proven)
     details: dict[str, Any] = {"deadlines": list(DEADLINES), "reference": reference, "proofs": list(proven)}
     details["regret"] = {name: [regrets[name, d].tolist() for d in DEADLINES] for name in names}
     return Findings(rows, details)
+
+
+_FIGURES = (("median", np.median, ratio_of_medians), ("mean", np.mean, ratio_of_means))
+
+
+def reference_of(plans: Plans) -> Any:
+    """By instance the least cost that any planner has found."""
+    return np.min([[p["cost"] for p in found] for found in plans.values()], axis=0)
+
+
+def _of_reference(
+    test: str, plans: Plans, reference: Any, proven: Sequence[Mapping[str, Any]]
+) -> list[BenchRow]:  # fmt: skip
+    longest = max(deadline for _, deadline in plans)
+    ended = np.any([[p["status"] == "optimal" for p in found] for found in plans.values()], axis=0)
+    rows = [BenchRow(test, f"proven by some planner in at most {longest:g} s, share of {len(ended)} instances",
+                     100 * float(ended.mean()), "%")]  # fmt: skip
+    if proven:
+        gaps = [float(-regret(p["bound"], reference[k])) for k, p in enumerate(proven)]
+        optimal = float(sum(p["status"] == "optimal" for p in proven))
+        tried = f"of the {len(proven)} instances that were given {PROOF_S:g} s"
+        rows.append(BenchRow(test, f"proven, {tried}", optimal, "1", f">= {len(proven)}"))
+        rows.append(BenchRow(test, f"largest gap, {tried}", 100 * max(gaps), "%"))
+    return rows
 
 
 def _against_start(
@@ -140,55 +138,3 @@ def _against_start(
         BenchRow(test, "median proven gap", 100 * float(np.median(gap)), "%"),
         BenchRow(test, "slowest plan", float(seconds.max()), "s"),
     ]  # fmt: skip
-
-
-_KEPT = ("cost", "start_cost", "bound", "seconds")
-
-
-def plans_of(
-    name: str, problem: Problem, settings: Mapping[str, Any], given: Sequence[Instance], deadline: float
-) -> list[dict[str, Any]]:  # fmt: skip
-    """By instance what a planner finds within the deadline."""
-    planner = make_planner(name, problem, 0, settings)
-    try:
-        planner.warm()
-        return [_one(planner, of, deadline) for of in given]
-    finally:
-        planner.close()
-
-
-def _one(planner: Planner, of: Instance, deadline: float | None) -> dict[str, Any]:
-    planner.reset()
-    began = time.perf_counter()
-    plan: Plan = planner.plan(*of, deadline)
-    seconds = time.perf_counter() - began
-    if isinstance(planner, MipPlanner) and deadline is not None:
-        time.sleep(_SETTLE_S)
-    bound = plan.bound if np.isfinite(plan.bound) else 0.0  # no cost is negative
-    return {"cost": plan.cost, "start_cost": plan.start_cost, "bound": bound, "seconds": seconds, "status": plan.status}
-
-
-def sampled_cost(
-    planner: MipPlanner, x0: Array, goal: Goal, start: Array | None = None, before: Array | None = None
-) -> float:  # fmt: skip
-    """Of the best plan that a call begins with, besides its start."""
-    plans = np.array(planner.sampled(x0, goal, start, before))
-    return float(planner.problem.cost(planner.problem.model.rollout(x0, plans), plans, goal, before).min())
-
-
-def _sampled(problem: Problem, given: Sequence[Instance]) -> list[float]:
-    """Costs of the best start that the mixed-integer planner samples: its draws are the same every time."""
-    found, planner = [], MipPlanner(problem)
-    for of in given:
-        planner.reset()
-        found.append(sampled_cost(planner, *of))
-    return found
-
-
-def _proofs(problem: Problem, given: Sequence[Instance]) -> list[dict[str, Any]]:
-    """Solved until they are proven, by our own branch and bound in the time that there is."""
-    planner = BranchAndBound(problem, max_nodes=None)
-    try:
-        return [_one(planner, of, PROOF_S) for of in given]
-    finally:
-        planner.close()

@@ -1,143 +1,93 @@
-"""Rivals at their best: settings, net and horizon of each sampler, drawn equally often and kept by cost.
+"""Pilots at their best: net, horizon and settings of each sampler drawn equally often, and kept by cost in the loop.
 
-In the open loop settings are tuned to each deadline on instances of their own. For the closed loop every sampler has as
-many draws of settings, net and horizon together; those of least mean cost over a few starts fly more, and the best of
-these is kept. The solver chooses its ReLUs and horizon in the same way, from no more. No start here is flown later.
+Every sampler has six pilots: its settings as tuned in the open loop on each of three nets, the default ones, and two
+draws. The nets are the thin one, the best of those thinned less, which cost a sampler no binaries, and the best dense
+one. The solver has four pilots, of more ReLUs or steps ahead. All are flown from a few starts; the best of each planner
+from some more, by which the sampler is taken that is flown for the figures. No start here is flown later.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from benchmarks.mip_fits import Fit, Net
-from benchmarks.mip_loop import Pilot, deadline_of, jobs_of, records_of
-from benchmarks.mip_statistics import Store
-from control_stack.learning.spec import Goal
+from benchmarks.mip_loop import SHARE, Pilot, fly_all
+from benchmarks.mip_plans import LEAST_ROLLOUTS, PIECES, drawn_settings, rollouts_allowed
+from benchmarks.mip_work import Part, Work
 from control_stack.types import Array
 from controllers.planning.factory import SAMPLERS, sampler
-from controllers.planning.problem import Problem
-from controllers.planning.sampling import Settings
-from controllers.planning.tuning import Tuning
 
 FIRST_START = 1_000_000  # starts from here on are for choosing
 HORIZONS = (5, 8, 12)
-THIN = (8, 16, 24)  # ReLUs that the solver may choose from
 SOLVER = "mip"  # flown in closed loop; our own branch and bound is beside it in the open one
 FLOWN = (SOLVER, *SAMPLERS)
-_CALIBRATIONS = 3
-
-
-class Instance(NamedTuple):
-    """What is planned, in the order of ``plan``'s arguments."""
-
-    x0: Array
-    goal: Goal
-    start: Array | None = None
-    before: Array | None = None
-
-
-def draws(problem: Problem, deadline: float, trials: int, seed: int, of: Instance) -> dict[str, list[Settings]]:
-    """By sampler ``trials`` settings: searches as long as the deadline, half and a quarter of it, in turn.
-
-    Args:
-        of: To see how many rollouts a deadline allows.
-    """
-    found: dict[str, list[Settings]] = {}
-    for name in SAMPLERS:
-        rollouts = allowed(name, problem, deadline, of)
-        found[name] = []
-        for k in range(trials):
-            budget = max(rollouts >> (k % 3), 64)
-            found[name].append(Tuning((name,), trials, budget, seed, {}).draw(name, k))
-    return found
-
-
-def allowed(name: str, problem: Problem, deadline: float, of: Instance) -> int:
-    """Rollouts that a sampler's default settings come to within a deadline."""
-    kind, settings = sampler(name)
-    planner = kind(problem, settings())
-    counts = []
-    for _ in range(_CALIBRATIONS):
-        planner.reset()
-        planner.plan(*of, deadline)
-        counts.append(planner.rollouts)
-    return int(np.median(counts))
-
-
-def tuned(problem: Problem, instances: Sequence[Instance], deadline: float, trials: int, seed: int) -> dict[str, Any]:
-    """By sampler the settings of least mean cost over the instances, each planned within the deadline."""
-    best: dict[str, Any] = {}
-    for name, drawn in draws(problem, deadline, trials, seed, instances[0]).items():
-        costs = []
-        for settings in drawn:
-            planner = sampler(name)[0](problem, settings)
-            costs.append(float(np.mean([planner.plan(*of, deadline).cost for of in instances])))
-        best[name] = {"settings": drawn[int(np.argmin(costs))].values(), "cost": min(costs)}
-    return best
-
-
-def nets_of(fit: Fit) -> list[Net]:
-    """That samplers may choose from: the thin one, and the best dense one."""
-    return [(fit.method, 16), fit.dense()]
+DRAWS = 6  # pilots of each sampler
+STARTS, MORE = 3, 6  # of the first round, and of the second
+# ReLUs and steps ahead that the solver may choose from. Where objects share weights a ReLU of a pair costs as many
+# binaries as there are pairs (12 in sorting), so that 16 leave one of them.
+THIN = ((16, 5), (16, 8), (24, 8), (32, 5))
+THIN_OF_OBJECTS = ((24, 5), (48, 5), (48, 8), (64, 5))
+_OBJECTS = ("sorting",)
 
 
 def choose(
-    fit: Fit, store: Store, seed: int, quick: bool, steps: int, tuned_ones: Mapping[str, Any]
-) -> dict[str, Pilot]:  # fmt: skip
-    """By planner its best pilot.
+    fit: Fit, work: Work, seed: int, quick: bool, steps: tuple[int, int], tuned: Mapping[str, Mapping[str, Any]]
+) -> tuple[dict[str, Pilot], dict[str, float]]:  # fmt: skip
+    """By planner its best pilot, and the mean cost of each in the second round (empty where there was none).
 
     Args:
-        tuned_ones: By sampler what ``tuned`` found for the thin net and the shorter horizon: tried as well.
+        steps: Of a start in the first and in the second round.
+        tuned: By sampler what ``mip_plans.tuned`` found for the thin net and the shortest horizon.
     """
+    thin = (fit.method, 16)
     if quick:  # no time to choose: a default of each
-        thin = (fit.method, 16)
-        return {name: Pilot(name, thin, HORIZONS[0]) for name in FLOWN}
-    trials, starts, finalists, more = 12, 5, 2, 10
-    pilots = [Pilot(SOLVER, (fit.method, n), horizon) for n in THIN if fit.has(n) for horizon in HORIZONS]
-    pilots += [Pilot(name, (fit.method, 16), HORIZONS[0], found["settings"]) for name, found in tuned_ones.items()]
-    pilots += _drawn(fit, store, trials, seed)
-
-    def mean_costs(pilots: Sequence[Pilot], first: int, count: int) -> Array:
-        numbers = range(FIRST_START + 1000 * seed + first, FIRST_START + 1000 * seed + first + count)
-        flown = records_of([jobs_of(fit.folder, pilot, numbers, steps, seed) for pilot in pilots], store)
-        return np.array([np.mean([record["cost"] for record in records]) for records in flown])
-
-    first, chosen = mean_costs(pilots, 0, starts), {}
-    final = []
-    for name in FLOWN:
-        order = [k for k in np.argsort(first) if pilots[k].planner == name]
-        final += [pilots[k] for k in order[:finalists]]
-    second = mean_costs(final, starts, more)
-    for name in FLOWN:
-        mine = [k for k in range(len(final)) if final[k].planner == name]
-        chosen[name] = final[min(mine, key=lambda k: second[k])]
-    return chosen
+        return {name: Pilot(name, thin, HORIZONS[0]) for name in FLOWN}, {}
+    pilots = solver_pilots(fit) + sampler_pilots(fit, work, seed, tuned)
+    first = mean_costs(fit, work, pilots, 0, STARTS, steps[0], seed)
+    best = {name: min((k for k, p in enumerate(pilots) if p.planner == name), key=lambda k: first[k]) for name in FLOWN}
+    chosen = {name: pilots[k] for name, k in best.items()}
+    second = mean_costs(fit, work, list(chosen.values()), STARTS, MORE, steps[1], seed)
+    return chosen, dict(zip(chosen, second.tolist(), strict=True))
 
 
-def _drawn(fit: Fit, store: Store, trials: int, seed: int) -> list[Pilot]:
-    """Trials of each sampler, evenly over nets and horizons. What a deadline allows is measured once, and kept."""
-    variants = [(net, horizon) for net in nets_of(fit) for horizon in HORIZONS]
-
-    def measured() -> Mapping[str, Any]:
-        found: dict[str, list[Any]] = {name: [] for name in SAMPLERS}
-        for v, (net, horizon) in enumerate(variants):
-            problem = fit.problem(net, horizon)
-            of = middle(problem)
-            drawn = draws(problem, deadline_of(problem), -(-trials // len(variants)), seed + 100 * v, of)
-            for name, settings in drawn.items():
-                found[name] += [(v, one.values()) for one in settings]
-        return found
-
-    kept = store.get(f"{fit.task} drawn {seed}", measured)
-    return [Pilot(name, variants[v][0], variants[v][1], values) for name in SAMPLERS for v, values in kept[name]]
+def mean_costs(
+    fit: Fit, work: Work, pilots: Sequence[Pilot], first: int, count: int, steps: int, seed: int
+) -> Array:  # fmt: skip
+    """Of each pilot over starts for choosing, from number ``first`` of them on."""
+    begin = FIRST_START + 1000 * seed + first
+    flown = fly_all([(fit, pilot, range(begin, begin + count), steps, seed) for pilot in pilots], work)
+    return np.array([np.mean([record["cost"] for record in records]) for records in flown])
 
 
-def middle(problem: Problem) -> Instance:
-    """An instance to take times with: the middle of all states, and the middle of all goals."""
-    spec = problem.spec
-    low, high = spec.output_range()
-    goal = Goal(0.5 * (low + high), np.full(len(low), np.inf), np.zeros(len(low)))
-    return Instance(0.5 * (spec.state_lower + spec.state_upper), goal)
+def nets_of(fit: Fit) -> list[Net]:
+    """That samplers may choose from: the thin one, the best of those thinned less, and the best dense one."""
+    wider = fit.wider()
+    return [(fit.method, 16), *([wider] if wider else []), fit.dense()]
+
+
+def solver_pilots(fit: Fit) -> list[Pilot]:
+    """What the solver may choose from, as far as there are such rungs."""
+    pairs = THIN_OF_OBJECTS if fit.task in _OBJECTS else THIN
+    found = [Pilot(SOLVER, (fit.method, relus), horizon) for relus, horizon in pairs if fit.has(relus)]
+    return found or [Pilot(SOLVER, (fit.method, 16), horizon) for horizon in HORIZONS]
+
+
+def sampler_pilots(fit: Fit, work: Work, seed: int, tuned: Mapping[str, Mapping[str, Any]]) -> list[Pilot]:
+    """``DRAWS`` of each sampler: over them every net has two horizons, and over samplers all of them."""
+    nets = nets_of(fit)
+    rollouts = work([Part(rollouts_allowed, fit, (name, nets, HORIZONS, SHARE)) for name in SAMPLERS])
+    pilots = []
+    for s, name in enumerate(SAMPLERS):
+        for k in range(DRAWS):
+            n, h = k % len(nets), (k + k // len(HORIZONS) + s) % len(HORIZONS)
+            most = rollouts[s][n * len(HORIZONS) + h]
+            if k < DRAWS // 2:
+                found = sampler(name)[1].read(tuned[name]["settings"])
+                settings = found.within(max(most // tuned[name]["pieces"], LEAST_ROLLOUTS))
+            else:
+                settings = drawn_settings(name, k - DRAWS // 2, max(most // PIECES[k % 3], LEAST_ROLLOUTS), seed)
+            pilots.append(Pilot(name, nets[n], HORIZONS[h], settings.values()))
+    return pilots

@@ -1,7 +1,8 @@
 """Bounds on what a network can compute over a box of inputs: proven, exact up to a solver, or merely seen.
 
-Serves the mixed-integer planner (pre-activations), verification of policies, and Lipschitz constants. Runs on NumPy,
-or on torch when boxes are tensors (their device is kept); highspy is needed for ``lp_bounds`` and ``mip_bounds`` only.
+Serves the mixed-integer planner (boxes of all that a plan reaches, bounds that a model keeps), verification of models
+and policies, and Lipschitz constants. Runs on NumPy, or on torch when boxes are tensors (their device is kept); highspy
+is needed for "lp" and "mip" only.
 """
 
 from control_stack.bounds.box import Bounds, Box
@@ -24,7 +25,7 @@ from control_stack.bounds.network import (
 )
 from control_stack.bounds.norms import lipschitz_bounds, norm_bounds
 from control_stack.bounds.policy import gru, gru_policy
-from control_stack.bounds.preactivation import cache_key, preactivation_bounds
+from control_stack.bounds.preactivation import StoredBounds, cache_key, preactivation_bounds, stored_bounds
 from control_stack.bounds.reach import Reachable, reachable_boxes
 from control_stack.bounds.sampling import sampled_bounds
 from control_stack.bounds.splitting import split_bounds
@@ -42,6 +43,7 @@ __all__ = [
     "Relu",
     "Sigmoid",
     "Slice",
+    "StoredBounds",
     "Sum",
     "Tanh",
     "cache_key",
@@ -58,4 +60,5 @@ __all__ = [
     "reachable_boxes",
     "sampled_bounds",
     "split_bounds",
+    "stored_bounds",
 ]

@@ -10,7 +10,7 @@ import numpy as np
 from control_stack.bounds.arrays import Tensor, is_torch, namespace, to_numpy
 from control_stack.errors import InvalidInput
 
-Method = Literal["interval", "linear", "linear+split", "lp", "mip", "sampled"]
+Method = Literal["interval", "zonotope", "linear", "linear+split", "lp", "mip", "sampled"]
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,9 @@
-"""Bounds on the arguments of a network's activations, to be cached with the model: big-M constraints need them."""
+"""Bounds on the arguments of a network's activations, which big-M constraints need, and such that a model keeps."""
 
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
 from typing import Literal
 
 from control_stack.bounds.arrays import to_numpy
@@ -52,3 +53,32 @@ def cache_key(network: Network, box: Box, method: str) -> str:
     for side in (box.lower, box.upper):
         sha.update((to_numpy(side) + 0.0).tobytes())  # + 0: -0 and 0 are one bound
     return sha.hexdigest()
+
+
+@dataclass(frozen=True)
+class StoredBounds:
+    """What ``preactivation_bounds`` found for one network over one box, to be kept where it took long.
+
+    Attributes:
+        box: (inputs,) over which they hold. method: How they were found.
+        arguments: Of each activation, in order of the network's nodes.
+        key: ``cache_key`` of network, box and method.
+    """
+
+    box: Box
+    method: str
+    arguments: tuple[Bounds, ...]
+    key: str
+
+    def check(self, network: Network) -> None:
+        """Raises InvalidInput if they are of another network, box or method."""
+        if self.key != cache_key(network, self.box, self.method):
+            raise InvalidInput("the bounds that are kept with the model are of another net, box or method")
+
+
+def stored_bounds(
+    network: Network, box: Box, method: Literal["interval", "linear", "lp", "mip"], max_nodes: int | None = None
+) -> StoredBounds:
+    """``preactivation_bounds`` of one box (inputs,), to be kept."""
+    found = preactivation_bounds(network, box, method, max_nodes)
+    return StoredBounds(box, method, found, cache_key(network, box, method))

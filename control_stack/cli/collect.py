@@ -24,6 +24,7 @@ TASKS = {
     "piecewise": "a piecewise-affine map of known pieces",
     "cartpole": "a cart-pole between soft walls",
 }
+ALIASES = {"pushing": "pushing-disc"}
 ARM = "arm"  # no task: there is no goal, only motion under changing loads
 _MAX_EPISODES, _MAX_STEPS, _MAX_WORKERS = 1_000_000, 10_000, 256
 
@@ -34,7 +35,9 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         "collect", help="simulate episodes of a task and store them to learn from", description=__doc__
     )
     about = {**TASKS, ARM: "an arm under changing loads and frictions (PyBullet), for control-stack fit lagrangian"}
-    parser.add_argument("task", choices=about, help="; ".join(f"{name}: {what}" for name, what in about.items()))
+    told = "; ".join(f"{name}: {what}" for name, what in about.items())
+    told += "".join(f"; {alias}: {name}" for alias, name in ALIASES.items())
+    parser.add_argument("task", type=lambda name: ALIASES.get(name, name), choices=about, metavar="TASK", help=told)
     parser.add_argument("--arm", metavar="NAME|FILE", help="of the task arm (default panda)")
     parser.add_argument("--episodes", type=int, metavar="N", help="default 500, of an arm 280")
     parser.add_argument("--steps", type=int, metavar="N", help="of an episode (default 40; sorting 60, arm 500)")

@@ -47,6 +47,10 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         "--updates", type=float, default=1.0, metavar="FACTOR", help="times the usual number of updates (default 1)"
     )
     parser.add_argument("--near", metavar="DATA", help="trajectories that count most, such as a planner's own")
+    parser.add_argument(
+        "--bounds", choices=("lp", "mip"),
+        help="keep bounds on the ReLUs with the model, by linear programs or exact ones; needs the extra mip",
+    )  # fmt: skip
     parser.add_argument("--seed", type=int, default=0, help="of everything (default 0)")
     parser.set_defaults(run=run)
 
@@ -69,7 +73,8 @@ def run(options: argparse.Namespace) -> int:
         methods=tuple(dict.fromkeys(options.method)), ladder=ladder, relus=options.relus, objects=options.objects,
         seed=options.seed, hidden_layers=1 if options.objects else 2,
     ).scaled(options.updates)  # fmt: skip
-    with resumable(folder), LossBars() as bars, Fit(folder, recipe, data, bars, _command(options), near) as fit:
+    bounds = options.bounds or ""
+    with resumable(folder), LossBars() as bars, Fit(folder, recipe, data, bars, _command(options), near, bounds) as fit:
         summary = fit.run()
     _print(summary)
     print(f"model: {folder / 'model.safetensors'} ({summary['model_relus']} ReLUs)")
@@ -83,6 +88,7 @@ def _command(options: argparse.Namespace) -> str:
     words += ["--budget-ladder", *map(str, options.budget_ladder)] if options.budget_ladder else []
     words += ["--objects", options.objects] if options.objects else []
     words += ["--updates", f"{options.updates:g}"] if options.updates != 1.0 else []
+    words += ["--bounds", options.bounds] if options.bounds else []
     return shlex.join(words + (["--near", "DATA"] if options.near is not None else []))
 
 

@@ -44,6 +44,7 @@ class PushConfig:
     effort: float
     deadline: float
     settings: str
+    constraints: str
     compute_delay: str
     real_time_factor: float | None
     ros: bool
@@ -74,6 +75,8 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     add("--deadline", default=0.0, type=float, metavar="S",
         help="wall time of each plan, s (default: 0.1 for solvers; samplers count their rollouts)")  # fmt: skip
     add("--settings", default="", metavar="FILE", help="the controller's settings, as of scripts/tune_samplers.py")
+    add("--constraints", default="", metavar="FILE",
+        help="YAML of linear constraints on states and inputs by name: docs/mip_planning.md")  # fmt: skip
     add("--compute-delay", default="none", metavar="WHEN",
         help="when a command acts: none: at once (default); fixed: a step later; measured: after the whole steps that "
         "it took to compute")  # fmt: skip
@@ -103,6 +106,7 @@ def run(options: argparse.Namespace) -> int:
 
 def resolve(options: argparse.Namespace) -> tuple[PushConfig, SparseReLUDynamics]:
     """Checks everything that can be checked before anything starts. Raises ControlStackError."""
+    from controllers.planning.constraints import read_constraints
     from controllers.planning.factory import make_planner, read_settings
     from controllers.planning.problem import Problem
     from sim.tasks.closed_loop import StepDelay, chosen_goal
@@ -124,7 +128,9 @@ def resolve(options: argparse.Namespace) -> tuple[PushConfig, SparseReLUDynamics
     path = Path(options.model) if options.model is not None else model_of(options.task)
     model = load_for(path, options.task)
     settings = read_settings(options.settings, options.controller) if options.settings else {}
-    make_planner(options.controller, Problem(model, options.horizon), options.seed, settings).close()
+    constraints = read_constraints(options.constraints, model.spec) if options.constraints else ()
+    problem = Problem(model, options.horizon, constraints=constraints)
+    make_planner(options.controller, problem, options.seed, settings).close()
     task = make_task(options.task)
     try:
         chosen_goal(task, options.goal, options.seed)
@@ -143,6 +149,7 @@ def resolve(options: argparse.Namespace) -> tuple[PushConfig, SparseReLUDynamics
         effort=options.effort,
         deadline=options.deadline,
         settings=str(Path(options.settings).resolve()) if options.settings else "",
+        constraints=str(Path(options.constraints).resolve()) if options.constraints else "",
         compute_delay=options.compute_delay,
         real_time_factor=options.realtime,
         ros=not options.no_ros,

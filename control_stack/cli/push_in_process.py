@@ -16,6 +16,7 @@ from control_stack.learning.sparse_relu import SparseReLUDynamics
 
 def in_process(config: PushConfig, model: SparseReLUDynamics, log: Path, check: Callable[[], None]) -> EpisodeOutcome:
     """Plans and simulates in turn; ``check`` raises KeyboardInterrupt when the user has ended it."""
+    from controllers.planning.constraints import read_constraints
     from controllers.planning.factory import deadline_of, make_planner, read_settings
     from controllers.planning.problem import Problem
     from controllers.planning.receding import RecedingHorizon
@@ -23,7 +24,9 @@ def in_process(config: PushConfig, model: SparseReLUDynamics, log: Path, check: 
     from sim.tasks.factory import make_task
 
     settings = read_settings(config.settings, config.controller) if config.settings else {}
-    problem = Problem(model, config.horizon, effort=np.full(len(model.spec.inputs), config.effort))
+    effort = np.full(len(model.spec.inputs), config.effort)
+    constraints = read_constraints(config.constraints, model.spec) if config.constraints else ()
+    problem = Problem(model, config.horizon, effort=effort, constraints=constraints)
     planner = make_planner(config.controller, problem, config.seed, settings)
     deadline = deadline_of(config.controller, config.deadline, settings)
     task = make_task(config.task)

@@ -35,6 +35,7 @@ def planner_parameters(config: PushConfig) -> dict[str, Any]:
         "effort": config.effort,
         "deadline": config.deadline,
         "settings": config.settings,
+        "constraints": config.constraints,
         "seed": config.seed,
         "delayed": config.compute_delay != "none",
         "lockstep": config.real_time_factor is None,

@@ -12,22 +12,37 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from control_stack.artefacts import tensors as artefact
 from control_stack.artefacts.runs import plain
-from control_stack.bounds import Affine, Concat, Input, Network, Node, Relu, Slice, Sum
+from control_stack.bounds import (
+    Affine,
+    Bounds,
+    Box,
+    Concat,
+    Input,
+    Network,
+    Node,
+    Relu,
+    Slice,
+    StoredBounds,
+    Sum,
+    stored_bounds,
+)
 from control_stack.bounds.network import GATES
 from control_stack.errors import InvalidInput
-from control_stack.learning.spec import spec_from_card
+from control_stack.learning.spec import TaskSpec, spec_from_card
 from control_stack.protocols import DynamicsSpec
 from control_stack.rollout import rollout
 from control_stack.types import Array
 
 FORMAT = "control-stack sparse ReLU dynamics, 1"
 _WHAT = "sparse ReLU dynamics"
+_BOUNDS = "bounds."  # begins the names of tensors of bounds
+_NODES = 20_000  # of branch and bound, for each side of each neuron
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,14 +72,16 @@ class SparseReLUDynamics:
         spec: Layout and step; there are no parameters.
         layers: Hidden layers, then the output: all its gates are identity.
         card: What is known of its training; empty for one made by hand.
+        bounds: On the arguments of its ReLUs, kept with it; None without.
 
     Raises:
-        InvalidInput: Shapes do not fit, a weight is not finite, or a gate is unknown.
+        InvalidInput: Shapes do not fit, a weight is not finite, a gate is unknown, or bounds are of another net.
     """
 
     spec: DynamicsSpec
     layers: tuple[GatedLayer, ...]
     card: Mapping[str, Any] = field(default_factory=dict)
+    bounds: StoredBounds | None = None
 
     def __post_init__(self) -> None:
         if self.spec.parameters:
@@ -83,6 +100,8 @@ class SparseReLUDynamics:
         if not self.layers or sizes[-1] != self.nx or self.layers[-1].count("identity") != self.nx:
             raise InvalidInput(f"the last layer needs {self.nx} outputs with the gate identity")
         object.__setattr__(self, "_run", tuple(_prepared(layer) for layer in self.layers))
+        if self.bounds is not None:
+            self.bounds.check(self.to_network())
 
     @property
     def nx(self) -> int:
@@ -142,7 +161,26 @@ class SparseReLUDynamics:
                 kept.append(GatedLayer(_nonzero(rows, bias[relu], n_in), bias[relu], ("relu",) * len(relu)))
                 put[len(kept)] = np.eye(len(layer.gates))[:, relu]
             outputs.append((put, bias * linear))
-        return replace(self, layers=tuple(kept))
+        found = replace(self, layers=tuple(kept), bounds=None)
+        same = self.bounds is not None and found.to_network().digest() == self.to_network().digest()
+        return replace(found, bounds=self.bounds) if same else found
+
+    def bounded(self, method: Literal["linear", "lp", "mip"], max_nodes: int | None = _NODES) -> SparseReLUDynamics:
+        """The same model with bounds on the arguments of its ReLUs wherever state and input lie within their limits.
+
+        Args:
+            method, max_nodes: As of ``bounds.preactivation_bounds``.
+
+        Raises:
+            InvalidInput: The spec has no limits.
+            MissingDependency: highspy is not installed, and the method needs it.
+        """
+        spec = self.spec
+        if not isinstance(spec, TaskSpec):
+            raise InvalidInput("bounds hold within limits of states and inputs, which only the spec of a task has")
+        sides = ((spec.state_lower, spec.input_lower), (spec.state_upper, spec.input_upper))
+        box = Box(*(np.concatenate(side) for side in sides))
+        return replace(self, bounds=stored_bounds(self.to_network(), box, method, max_nodes))
 
     def to_network(self) -> Network:
         """[x, u] -> x+ for ``control_stack.bounds`` and the mixed-integer planner."""
@@ -167,7 +205,12 @@ class SparseReLUDynamics:
             stored |= {f"layer.{k}.weight.{j}": weight for j, weight in layer.weights.items()}
             stored[f"layer.{k}.bias"] = layer.bias
             stored[f"layer.{k}.gates"] = np.array([GATES.index(gate) for gate in layer.gates], dtype=np.uint8)
-        return replace(self, card=artefact.write_model(path, stored, self._contract(), training, figures, _WHAT))
+        contract, kept = self._contract(), self.bounds
+        if kept is not None:
+            stored[f"{_BOUNDS}0"] = np.stack([kept.box.lower, kept.box.upper])
+            stored |= {f"{_BOUNDS}{k}": np.stack([of.lower, of.upper]) for k, of in enumerate(kept.arguments, 1)}
+            contract["bounds"] = {"method": kept.method, "key": kept.key}
+        return replace(self, card=artefact.write_model(path, stored, contract, training, figures, _WHAT))
 
     @classmethod
     def load(cls, path: str | Path) -> SparseReLUDynamics:
@@ -182,7 +225,8 @@ class SparseReLUDynamics:
         except (InvalidInput, KeyError, TypeError, ValueError) as error:
             raise InvalidInput(f"{Path(path).with_suffix('.json')}: {error}") from None
         try:
-            model = cls(spec, _layers(stored), card)
+            bounds = _kept({name: stored.pop(name) for name in sorted(stored) if name.startswith(_BOUNDS)}, card)
+            model = cls(spec, _layers(stored), card, bounds)
         except (InvalidInput, KeyError, ValueError, IndexError) as error:
             raise InvalidInput(f"{path}: {error}") from None
         artefact.check_contract(path, card, model._contract())
@@ -210,6 +254,16 @@ def _nonzero(weights: Mapping[int, Array], bias: Array, n_in: int) -> dict[int, 
     """Without the layers that are not really read; a constant reads [x, u] with zeros."""
     read = {j: weight for j, weight in weights.items() if weight.any()}
     return read or {0: np.zeros((len(bias), n_in))}
+
+
+def _kept(stored: Mapping[str, Array], card: Mapping[str, Any]) -> StoredBounds | None:
+    """Bounds as they were saved; whose they are the model checks."""
+    if not stored and "bounds" not in card:
+        return None
+    told = card["bounds"]
+    method, key, sides = told["method"], told["key"], [stored[f"{_BOUNDS}{k}"] for k in range(len(stored))]
+    arguments = tuple(Bounds(low, high, method, method != "mip") for low, high in sides[1:])
+    return StoredBounds(Box(*sides[0]), method, arguments, key)
 
 
 def _layers(stored: Mapping[str, Array]) -> tuple[GatedLayer, ...]:

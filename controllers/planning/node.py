@@ -22,6 +22,7 @@ from control_stack.ros import messages, qos
 from control_stack.ros.lifecycle import ManagedNode, run
 from control_stack.ros.parameters import Declared
 from control_stack.ros_layout import COMMAND_TOPIC, NO_COMMAND
+from controllers.planning.constraints import read_constraints
 from controllers.planning.factory import PLANNERS, deadline_of, make_planner, read_settings
 from controllers.planning.problem import Plan, Planner, Problem
 from controllers.planning.receding import RecedingHorizon
@@ -34,6 +35,7 @@ PARAMETERS = (
     Declared("effort", 0.003, "cost of a unit of every input in every step", limits=(0.0, 1e6)),
     Declared("deadline", 0.0, "s of wall time of a plan; 0: 0.1 for solvers, none for samplers", limits=(0.0, 60.0)),
     Declared("settings", "", "a file with the planner's settings, as of scripts/tune_samplers.py"),
+    Declared("constraints", "", "a YAML file of linear constraints on states and inputs by name"),
     Declared("seed", 0, "of a sampler's draws", limits=(0, 2**31 - 1)),
     Declared("delayed", False, "whether a command acts a step later, as with a compute_delay of the task"),
     Declared("lockstep", True, "as of the task: every state is waited for"),
@@ -96,7 +98,9 @@ class PlannerNode(ManagedNode):
         file = Path(self.parameter("model")) if self.parameter("model") else model_of(self.parameter("task"))
         model = SparseReLUDynamics.load(file)
         effort = np.full(len(model.spec.inputs), self.parameter("effort"))
-        problem = Problem(model, self.parameter("horizon"), effort=effort)
+        path = self.parameter("constraints")
+        constraints = read_constraints(path, model.spec) if path else ()
+        problem = Problem(model, self.parameter("horizon"), effort=effort, constraints=constraints)
         self._planner = make_planner(name, problem, self.parameter("seed"), settings)
         deadline = deadline_of(name, self.parameter("deadline"), settings)
         if deadline is not None:

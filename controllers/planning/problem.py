@@ -16,9 +16,10 @@ from typing import Protocol, cast
 
 import numpy as np
 
-from control_stack.errors import InvalidInput
+from control_stack.errors import InvalidInput, UnknownName
 from control_stack.learning.sparse_relu import SparseReLUDynamics
 from control_stack.learning.spec import Goal, TaskSpec
+from control_stack.protocols import DynamicsSpec
 from control_stack.types import Array
 
 STAGE_COSTS = ("l1", "linf", "quadratic")
@@ -52,6 +53,27 @@ class LinearConstraint:
     lower: Array
     upper: Array
     inputs: Array | None = None
+
+    @classmethod
+    def of(
+        cls, spec: DynamicsSpec, name: str, terms: Mapping[str, float], lower: float = -np.inf, upper: float = np.inf
+    ) -> LinearConstraint:
+        """lower <= sum of factors times states and inputs, which go by their names in the spec <= upper.
+
+        Raises:
+            UnknownName: No such state or input.
+            InvalidInput: No terms, a factor that is not finite, or limits that leave nothing.
+        """
+        columns = (*spec.state, *spec.inputs)
+        row = np.zeros((1, len(columns)))
+        for column, factor in terms.items():
+            if column not in columns:
+                raise UnknownName("state or input", column, columns)
+            row[0, columns.index(column)] = factor
+        if not (np.isfinite(row).all() and row.any() and lower <= upper):
+            raise InvalidInput(f"constraint '{name}': needs terms with finite factors and lower <= upper")
+        state, inputs = row[:, : len(spec.state)], row[:, len(spec.state) :]
+        return cls(name, state, np.array([lower]), np.array([upper]), inputs if inputs.any() else None)
 
     def sides(self, horizon: int) -> tuple[Array, Array]:
         """Lower and upper of each step, (T, m)."""
@@ -287,10 +309,10 @@ class Plan:
     Attributes:
         status: "optimal" (proven within the solver's tolerance), "feasible", "start" (nothing better than the start
             was found), "infeasible" (no plan keeps the constraints; inputs are the start's) or "failed" (the solver
-            gave no answer; inputs are the start's).
+            gave no answer; inputs are the best that was known without one, the start's if nothing is better).
         inputs: (T, nu). states: (T + 1, nx) their rollout under the model.
         cost: Of that rollout. start_cost: Of the start's; inf without a start.
-        bound: Proven lower bound of the cost; -inf without one. Never above ``cost``.
+        bound: Proven lower bound of the cost; -inf without one, or where a known cost refutes it. Never above ``cost``.
         violation: Largest violation of constraints in the rollout.
         solve_s: Wall time of the whole call. times: Of its parts, s.
         notes: What went wrong on the way, one line each.

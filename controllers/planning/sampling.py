@@ -120,16 +120,20 @@ class Sampler(ABC):
         proposals: Further plans to try in the first round, such as a policy's.
         critic: Cost to go of the last state. It takes part in what is best; the cost of a plan is without it, so
             that a plan may then cost more than its start.
+        device: Of torch, where plans are rolled out; None for NumPy.
+
+    Raises:
+        InvalidInput: No such device. MissingDependency: torch is not installed, and a device is named.
     """
 
     def __init__(
         self, problem: Problem, settings: Settings, seed: int = 0,
-        proposals: Proposals | None = None, critic: Critic | None = None,
+        proposals: Proposals | None = None, critic: Critic | None = None, device: str | None = None,
     ):  # fmt: skip
         spec = problem.spec
         self.problem, self.settings, self.proposals, self.critic = problem, settings, proposals, critic
         self._seed = seed
-        self._rollout = BatchedRollout(problem.model)
+        self._rollout = BatchedRollout(problem.model, device)
         self._middle = 0.5 * (spec.input_upper + spec.input_lower)
         self._half = np.maximum(0.5 * (spec.input_upper - spec.input_lower), 1e-12)
         self.reset()
@@ -167,9 +171,12 @@ class Sampler(ABC):
 
     def plan(
         self, x0: Array, goal: Goal, start: Array | None = None, before: Array | None = None,
-        deadline: float | None = None,
+        deadline: float | None = None, once: bool = False,
     ) -> Plan:  # fmt: skip
         """See ``problem.Planner``. With a deadline it begins anew about the best plan when its rounds are over.
+
+        Args:
+            once: Ends when its rounds are over, however much time is left.
 
         Raises:
             InfeasibleStart: The start breaks a constraint.
@@ -202,7 +209,7 @@ class Sampler(ABC):
         sizes, slowest = self.settings.sizes(), 0.0
         for k in count():
             at = time.perf_counter()
-            if deadline is None and k == len(sizes):
+            if (deadline is None or once) and k == len(sizes):
                 break
             # The answer takes time as well, less than half a round.
             if deadline is not None and k > 0 and at - began + 1.5 * slowest > deadline:

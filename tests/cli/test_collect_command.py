@@ -54,6 +54,11 @@ def test_the_folder_holds_data_with_card_and_picture(uninterrupted: Path):
     assert (uninterrupted / "picture.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_pushing_is_the_disc(uninterrupted: Path, tmp_path: Path):
+    assert collect(tmp_path / "data", *SMALL, task="pushing") == 0
+    assert contents(tmp_path / "data") == contents(uninterrupted)
+
+
 def test_the_share_of_contact_is_the_share_of_steps_in_which_something_was_pushed(uninterrupted: Path):
     """Contact is told by the simulator, motion by the data: nothing moves untouched, and most touches move."""
     data = load(uninterrupted)

@@ -105,6 +105,16 @@ def test_a_delay_acts_a_step_later(push: Callable) -> None:
     assert soon[0] > 0.1 and late[0] == 0.0 and late[1] > 0.1
 
 
+def test_constraints_by_name_are_kept_and_unknown_names_refused(push: Callable, tmp_path: Path) -> None:
+    file = tmp_path / "constraints.yaml"
+    file.write_text('slow: {terms: {"pusher.vx [m/s]": 1.0}, upper: 0.15}')
+    done = push("--controller", "cem", "--steps", "3", "--effort", "0.003", "--constraints", str(file))
+    assert done.code == 1 and 0.05 < load(done.folder).inputs[..., 0].max() <= 0.15 + 1e-4  # without: more, at once
+    file.write_text('wall: {terms: {"pusher.z [m]": 1.0}, upper: 0.3}')
+    done = push("--controller", "cem", "--constraints", str(file), out="no")
+    assert done.code == 2 and "unknown state or input 'pusher.z [m]'" in done.err and not done.folder.exists()
+
+
 def test_a_goal_that_is_not_held_is_a_failure(push: Callable) -> None:
     done = push("--controller", "cem", "--steps", "2")
     assert done.code == 1 and done.err.splitlines() == ["failed: the goal is not held after 0.2 s"]
@@ -139,6 +149,7 @@ def test_interrupted_the_folder_is_complete(push: Callable, monkeypatch: pytest.
         (("--seed=-1",), "--seed must be from 0"),
         (("--compute-delay", "long"), "unknown compute delay 'long'; expected one of: none, fixed, measured"),
         (("--settings", "none.json"), "cannot read the settings none.json"),
+        (("--constraints", "none.yaml"), "cannot read the constraints none.yaml"),
         (("--realtime",), "--realtime needs ROS"),
         (("--namespace", "1/2"), "--namespace must be names"),
         (("--out", ""), "the run folder needs a name"),

@@ -136,6 +136,15 @@ def test_bad_horizons(states: int, inputs: tuple[int, ...], words: str):
         reachable_boxes(relu_network(0), state, plan)
 
 
+def test_zonotopes_of_other_layers_and_unknown_methods_are_refused():
+    x = Input(2)
+    state, plan = Box([0.0], [0.0]), Box(np.zeros((2, 1)), np.ones((2, 1)))
+    with pytest.raises(InvalidInput, match="layer 2 is Tanh"):
+        reachable_boxes(Network(Tanh(Affine(x, [[1.0, 1.0]]))), state, plan, "zonotope")
+    with pytest.raises(InvalidInput, match="by 'magic'"):
+        reachable_boxes(Network(Affine(x, [[1.0, 1.0]])), state, plan, "magic")  # type: ignore[arg-type]
+
+
 def test_without_highspy_only_the_programs_are_missing(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, "highspy", None)
     with pytest.raises(MissingDependency, match=r"\[mip\]"):

@@ -136,7 +136,7 @@ def test_jacobian_of_a_tanh_network_equals_automatic_differentiation():
     assert (bounds.width < 0.8 * wide.width).all()
 
 
-@pytest.mark.parametrize("method", ["interval", "linear"])
+@pytest.mark.parametrize("method", ["interval", "zonotope", "linear"])
 def test_rollouts_stay_in_their_boxes(method: str):
     step, horizon = residual_step(0), 4
     random = np.random.default_rng(0)
@@ -144,16 +144,21 @@ def test_rollouts_stay_in_their_boxes(method: str):
     state, inputs = Box(start - 0.05, start + 0.05), Box(-np.ones((horizon, 1)), np.ones((horizon, 1)))
     found = reachable_boxes(step, state, inputs, method)
     assert found.states.lower.shape == (3, horizon + 1, 2)
-    assert [b.lower.shape for b in found.arguments] == [(3, horizon, 6), (3, horizon, 6)]
+    units = [np.arange(6)] * 2
+    if method == "zonotope":  # what is no ReLU needs none
+        units = [np.flatnonzero(step.nodes[k].mask("relu")) for k in step.nonlinear]
+    assert [b.lower.shape for b in found.arguments] == [(3, horizon, len(of)) for of in units]
     x = points_in(state, 3000, 0)
     relus = [step.parents[k][0] for k in step.nonlinear]
     for i in range(horizon):
         xu = np.concatenate([x, np.round(random.uniform(-1.0, 1.0, (3000, 3, 1)))], -1)
         values = step.values(xu)
-        for bounds, k in zip(found.arguments, relus, strict=True):
-            assert (values[k] >= bounds.lower[:, i] - 1e-11).all()
-            assert (values[k] <= bounds.upper[:, i] + 1e-11).all()
-        x = values[-1]
+        for bounds, k, of in zip(found.arguments, relus, units, strict=True):
+            assert (values[k][..., of] >= bounds.lower[:, i] - 1e-11).all()
+            assert (values[k][..., of] <= bounds.upper[:, i] + 1e-11).all()
+        change, x = values[-1] - x, values[-1]
+        assert (change >= found.changes.lower[:, i] - 1e-11).all()
+        assert (change <= found.changes.upper[:, i] + 1e-11).all()
         assert (x >= found.states.lower[:, i + 1] - 1e-11).all()
         assert (x <= found.states.upper[:, i + 1] + 1e-11).all()
 
@@ -168,18 +173,32 @@ def test_one_network_of_all_steps_is_tighter_than_a_box_each_step():
     step = residual_step(1)
     state, inputs = Box(np.zeros(2), np.zeros(2)), Box(-np.ones((6, 1)), np.ones((6, 1)))
     boxed = reachable_boxes(step, state, inputs, "interval").states
-    joint = reachable_boxes(step, state, inputs, "linear").states
-    assert (joint.width[0] == 0.0).all()
-    assert (joint.width <= boxed.width).all()
-    assert (joint.width[-1] < 0.7 * boxed.width[-1]).all()
+    for method in ("zonotope", "linear"):
+        joint = reachable_boxes(step, state, inputs, method).states
+        assert (joint.width[0] == 0.0).all()
+        assert (joint.width <= boxed.width * (1.0 + 1e-12) + 1e-12).all()
+        assert (joint.width[-1] < 0.7 * boxed.width[-1]).all()
 
 
 def test_a_stable_linear_model_keeps_its_box_exactly():
     """x+ = 0.5 x + u, |u| <= 1 from 0: |x_k| <= 2 - 2^(1-k)."""
     x = Input(2)
     step = Network(Affine(x, [[0.5, 1.0]]))
-    found = reachable_boxes(step, Box([0.0], [0.0]), Box(-np.ones((5, 1)), np.ones((5, 1))))
-    np.testing.assert_allclose(found.states.upper[:, 0], 2.0 - 2.0 ** (1.0 - np.arange(6)), rtol=1e-14)
+    for method in ("interval", "zonotope", "linear"):
+        found = reachable_boxes(step, Box([0.0], [0.0]), Box(-np.ones((5, 1)), np.ones((5, 1))), method)
+        np.testing.assert_allclose(found.states.upper[:, 0], 2.0 - 2.0 ** (1.0 - np.arange(6)), rtol=1e-12)
+
+
+def test_zonotopes_are_the_same_for_tensors_and_in_a_batch():
+    torch = pytest.importorskip("torch")
+    step, plan = residual_step(4), np.ones((3, 1))
+    starts = np.array([[0.2, 0.1], [-0.3, 0.4]])
+    alone = [reachable_boxes(step, Box(x, x), Box(-plan, plan), "zonotope") for x in starts]
+    tensor, inputs = torch.tensor(starts), torch.tensor(plan)
+    together = reachable_boxes(step, Box(tensor, tensor), Box(-inputs, inputs), "zonotope")
+    assert (together.states.upper.numpy() == np.stack([of.states.upper for of in alone])).all()
+    for k in range(2):
+        assert (together.arguments[k].lower.numpy() == np.stack([of.arguments[k].lower for of in alone])).all()
 
 
 def test_boxes_of_one_state_lie_inside_those_of_all():

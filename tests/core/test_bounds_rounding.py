@@ -28,6 +28,7 @@ from control_stack.bounds import (
     interval_bounds,
     linear_bounds,
     lp_bounds,
+    reachable_boxes,
     split_bounds,
 )
 from control_stack.bounds import interval as interval_module
@@ -66,6 +67,30 @@ def test_exact_values_lie_inside(make, seed: int):
     for where in (box, point):
         for method in (interval_bounds, linear_bounds, lambda n, b: split_bounds(n, b, 4)):
             assert outside(network, where, method(network, where), seed) == 0
+
+
+@settings(max_examples=10)
+@given(st.integers(0, 2**32 - 1))
+def test_zonotopes_hold_every_exact_rollout(seed: int):
+    """Of a step with linear units, which are multiplied away, and large terms that all but cancel."""
+    random = np.random.default_rng(seed)
+    x = Input(3)
+    a = random_affine(x, 4, random, 1e6)
+    hidden = Relu(Sum(a, Affine(x, -a.weight * (1.0 + 1e-9), -a.bias)), ("relu", "identity", "zero", "relu"))
+    step = Network(Sum(Slice(x, 0, 2), Affine(Relu(random_affine(hidden, 4, random)), random.standard_normal((2, 4)))))
+    box = random_box(Network(Affine(Input(4), np.eye(4))), seed)
+    state, inputs = Box(box.lower[:2], box.upper[:2]), Box(box.lower[2:, None], box.upper[2:, None])
+    found = reachable_boxes(step, state, inputs, "zonotope").states
+    whole = Input(4)
+    first = step.on(Concat(Slice(whole, 0, 2), Slice(whole, 2, 3)))[-1]
+    second = step.on(Concat(first, Slice(whole, 3, 4)))[-1]
+    for where in (box, Box(box.lower, box.lower)):
+        if where is not box:
+            state, inputs = Box(box.lower[:2], box.lower[:2]), Box(box.lower[2:, None], box.lower[2:, None])
+            found = reachable_boxes(step, state, inputs, "zonotope").states
+        for k, node in ((1, first), (2, second)):
+            of_step = Bounds(found.lower[k], found.upper[k], "zonotope", True)
+            assert outside(Network(node), where, of_step, seed) == 0
 
 
 @settings(max_examples=10)

@@ -12,7 +12,7 @@ import pytest
 
 pytest.importorskip("torch")
 
-from control_stack.cli import collect, fit
+from control_stack.cli import collect, fit, push
 from control_stack.learning.sparsify.methods import METHODS
 from control_stack.learning.sparsify.recipe import Recipe
 
@@ -39,8 +39,8 @@ class Bar:
 def parsed(words):
     parser = argparse.ArgumentParser()
     commands = parser.add_subparsers()
-    collect.add_parser(commands)
-    fit.add_parser(commands)
+    for command in (collect, fit, push):
+        command.add_parser(commands)
     return parser.parse_args(words)
 
 
@@ -52,7 +52,22 @@ def test_every_task_has_its_commands_and_the_first_seed_every_method(script, tmp
         assert first.data == other.data == data.out and data.episodes == script.BUDGETS[task].episodes
         assert set(first.method) == {*METHODS, "dense", "scratch"} and other.method == ["gates", "dense", "scratch"]
         assert {8, 16} <= set(first.budget_ladder) and first.out != other.out
+        assert (48 in first.budget_ladder) == bool(first.objects) == (task == "sorting")
         assert first.updates == pytest.approx(0.5 * script.BUDGETS[task].updates)
+
+
+def test_one_fit_weighs_transitions_by_what_the_planner_of_another_did(script, tmp_path):
+    assert set(script.NEAR) <= set(script.TASKS)
+    alike = parsed(script.fitting(tmp_path, "pushing-box", 0, True, 1.0))
+    near = parsed(script.near_fitting(tmp_path, "pushing-box", 0, 1.0))
+    flown = [parsed(words) for words in script.pushes(tmp_path, "pushing-box", 0)]
+    assert len({push.seed for push in flown}) == script.FLIGHTS and {push.controller for push in flown} == {"mip"}
+    assert {push.model for push in flown} == {f"{alike.out}/model.safetensors"}
+    assert all(push.out.startswith(near.near) for push in flown) and alike.near is None
+    assert (near.data, near.seed, near.updates, near.budget_ladder) == (
+        alike.data, alike.seed, alike.updates, alike.budget_ladder
+    )  # fmt: skip
+    assert near.method == ["gates"] and near.out != alike.out
 
 
 def test_updates_scale_every_training():

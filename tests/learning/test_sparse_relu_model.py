@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from control_stack.bounds import Box, linear_bounds
+from control_stack.bounds import Box, linear_bounds, stored_bounds
 from control_stack.errors import InvalidInput
 from control_stack.learning.sparse_relu import GatedLayer, SparseReLUDynamics
 from control_stack.protocols import Dynamics, DynamicsSpec
@@ -44,6 +45,31 @@ def by_hand(model: SparseReLUDynamics, x, u):
 def points(count: int, seed: int = 1):
     random = np.random.default_rng(seed)
     return random.uniform(-3.0, 3.0, (count, 3)), random.uniform(-3.0, 3.0, (count, 2))
+
+
+def test_bounds_are_kept_with_the_model_and_refused_with_another(tmp_path):
+    thin = gated_net(0).collapsed()
+    with pytest.raises(InvalidInput, match="limits of states"):
+        thin.bounded("linear")
+    one = Box(-np.ones(5), np.ones(5))
+    kept = replace(thin, bounds=stored_bounds(thin.to_network(), one, "linear"))
+    loaded = SparseReLUDynamics.load(_saved(kept, tmp_path))
+    assert loaded.bounds.method == "linear" and loaded.bounds.key == kept.bounds.key
+    assert (loaded.bounds.box.lower == one.lower).all() and loaded.card["bounds"]["method"] == "linear"
+    for a, b in zip(loaded.bounds.arguments, kept.bounds.arguments, strict=True):
+        assert (a.lower == b.lower).all() and (a.upper == b.upper).all() and a.sound
+    assert loaded.collapsed().bounds is loaded.bounds
+    raw = gated_net(0)
+    raw = replace(raw, bounds=stored_bounds(raw.to_network(), one, "linear"))
+    assert raw.collapsed().bounds is None  # it has other layers
+    with pytest.raises(InvalidInput, match="of another net"):
+        replace(loaded, layers=gated_net(1).collapsed().layers)
+
+
+def _saved(model: SparseReLUDynamics, folder):
+    path = folder / "model.safetensors"
+    model.save(path, training=TRAINING, figures={})
+    return path
 
 
 @pytest.mark.parametrize("seed", range(6))

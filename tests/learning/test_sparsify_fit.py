@@ -116,6 +116,17 @@ def test_scratch_has_as_many_relus_in_each_layer_and_as_much_time(tmp_path):
         assert (gates == 0).sum() == (same == 0).sum()
 
 
+def test_the_best_dense_width_is_trained_as_long_as_the_ladder(tmp_path):
+    recipe = replace(TINY, methods=("gates", "dense"), ladder=(12, 8, 6))
+    rungs = fitted(tmp_path / "fit", recipe)["rungs"]
+    first = {b: GatedChain.load(tmp_path / "fit" / "first" / f"{b}.safetensors").card["rung"] for b in recipe.ladder}
+    best = min(first, key=lambda b: first[b]["validation"]["rmse"][0])
+    whole = 40 + sum(sum(recipe.updates(b)) for b in (8, 6))
+    assert rungs["gates"][6]["updates"] == whole
+    assert {b: rung["updates"] for b, rung in rungs["dense"].items()} == {12: 40, 8: 40, 6: 40, best: whole}
+    assert rungs["dense"][best]["validation"]["rmse"][0] < first[best]["validation"]["rmse"][0]
+
+
 def test_a_graph_net_is_fitted_within_a_budget_of_all_its_copies(tmp_path):
     recipe = replace(TINY, ladder=(60, 20), relus=20, objects="disc", hidden_layers=1)
     fitted(tmp_path / "fit", recipe, objects_data())
@@ -145,7 +156,7 @@ def test_a_killed_fit_goes_on_to_the_same_nets(tmp_path):
     for path in sorted((tmp_path / "whole").rglob("*.safetensors")):
         other = tmp_path / "killed" / path.relative_to(tmp_path / "whole")
         assert path.read_bytes() == other.read_bytes(), path
-    assert told.count(("dense 12", 1)) == 1  # what was done is read
+    assert told.count(("first 12", 1)) == 1  # what was done is read
 
 
 def test_a_loss_that_is_no_number_ends_the_training():
@@ -181,6 +192,9 @@ def test_the_command_fits_and_says_what_it_found(tmp_path, capsys, monkeypatch):
     assert set(json.loads((out / "summary.json").read_text())["rungs"]) == {"dense", "gates"}
     before = (out / "model.safetensors").read_bytes()
     assert run(*options) == 0 and (out / "model.safetensors").read_bytes() == before
+    pytest.importorskip("highspy")
+    assert run(*options[:-2], "--near", path, "--bounds", "lp") == 2  # the toy's data is no task's
+    assert "only the data of a task has" in capsys.readouterr().err
     assert run(*options[:-4], "--seed", 4) == 2
     assert "holds another fit (seed 3, not 4)" in capsys.readouterr().err
 
@@ -230,7 +244,7 @@ def test_a_folder_with_something_else_and_unknown_methods_are_refused(tmp_path):
 
 def test_a_damaged_rung_is_refused_by_name(tmp_path):
     fitted(tmp_path / "fit")
-    path = tmp_path / "fit" / "dense" / "12.safetensors"
+    path = tmp_path / "fit" / "first" / "12.safetensors"
     path.write_bytes(path.read_bytes()[:-4])
     with pytest.raises(InvalidInput, match=r"12\.safetensors"):
         fitted(tmp_path / "fit")

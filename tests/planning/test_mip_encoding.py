@@ -9,11 +9,11 @@ import pytest
 from mip_toys import VALUES, case, net, walled
 
 from control_stack.bounds import Affine, Input, Network, Product, Relu, Slice, Sum, Tanh
+from control_stack.bounds.step import step_template
 from control_stack.errors import InvalidInput
 from controllers.planning.mip.boxes import boxes_from
 from controllers.planning.mip.encoding import Encoding
 from controllers.planning.mip.solve import solve
-from controllers.planning.mip.template import step_template
 from controllers.planning.problem import Problem
 
 SEEDS = range(12)

@@ -7,7 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from mip_toys import VALUES, by_patterns, case, enumerated, walled
+from sampling_toys import goal_at, point
 
+from control_stack.learning.spec import Goal
 from controllers.planning.mip import MipPlanner
 from controllers.planning.mip.best import AGREEMENT
 from controllers.planning.problem import TOLERANCE, Plan, Problem
@@ -64,6 +66,49 @@ def test_the_optimum_of_all_activation_patterns_of_a_hundred_cases():
 @pytest.mark.slow
 def test_the_optimum_of_all_choices_between_walls_of_a_hundred_cases():
     choices(range(100, 200))
+
+
+@pytest.mark.parametrize("stage", ["l1", "linf"])
+@pytest.mark.parametrize("weight", [0.0, 1.0])
+def test_an_output_that_does_not_matter_costs_nothing(stage: str, weight: float):
+    """Free everywhere, with a weight or without: as if it were not there."""
+    problem, x0, goal, before = case(0, horizon=2, relus=4)
+    spec = replace(problem.spec, weights=problem.spec.weights * [1.0, 1.0, weight])
+    problem = replace(problem, stage=stage, model=replace(problem.model, spec=spec))
+    without = replace(spec, weights=spec.weights[:2], outputs=spec.outputs[:2], output_names=spec.output_names[:2])
+    fewer = replace(problem, model=replace(problem.model, spec=without))
+    ends = Goal(goal.target[:2], goal.half_width[:2], goal.free[:2])
+    plan = solved(problem, x0, replace(goal, free=np.array([*goal.free[:2], np.inf])), before, samples=500)
+    assert plan.status == "optimal" and not plan.notes
+    assert plan.cost == pytest.approx(solved(fewer, x0, ends, before).cost, abs=ATOL)
+
+
+@pytest.mark.parametrize("method", ["lp", "mip"])
+def test_bounds_that_a_model_keeps_cut_what_can_be_and_change_no_optimum(method: str):
+    cut = 0
+    for seed in range(6):
+        problem, x0, goal, before = case(seed, horizon=3, relus=6)
+        limits = {"state_lower": np.full(2, -0.5), "state_upper": np.full(2, 0.5)}
+        problem = replace(problem, model=replace(problem.model, spec=replace(problem.spec, **limits)))
+        kept = replace(problem, model=problem.model.collapsed().bounded(method))
+        x0, goal = 0.3 * x0, replace(goal, target=0.0 * goal.target)
+        plain, tight = (MipPlanner(p, samples=0).program(x0, goal, before) for p in (problem, kept))
+        assert (tight.column_upper <= plain.column_upper).all() and (tight.column_lower >= plain.column_lower).all()
+        cut += (tight.column_upper < plain.column_upper).sum()
+        plans = [solved(p, x0, goal, before) for p in (problem, kept)]
+        assert plans[0].status == plans[1].status == "optimal"
+        assert plans[1].cost == pytest.approx(plans[0].cost, abs=ATOL)
+    assert cut > 0
+
+
+def test_bounds_that_a_model_keeps_are_not_used_where_a_plan_may_leave_their_box():
+    problem, _, goal, before = case(0, horizon=3, relus=6)
+    kept = replace(problem, model=problem.model.collapsed().bounded("lp"))
+    bare = Problem(point().bounded("lp"), 3)  # without any ReLU there is nothing to cut
+    assert solved(bare, np.zeros(2), goal_at(0.3, 0.1), None).status == "optimal"
+    outside = np.array([6.0, -6.0])  # limits of states are -2 and 2
+    plain, same = (MipPlanner(p, samples=0).program(outside, goal, before) for p in (problem, kept))
+    assert (plain.column_upper == same.column_upper).all() and (plain.values == same.values).all()
 
 
 @pytest.mark.parametrize("seed", range(6))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -13,7 +14,7 @@ from sampling_toys import HEAD_ON_SEED, goal_at, head_on, least_cost, point
 from control_stack.bounds import Affine, Input, Network, Slice, Sum, Tanh
 from control_stack.errors import InvalidInput
 from control_stack.learning.sparse_relu import SparseReLUDynamics
-from controllers.planning.mip import MipPlanner, planner
+from controllers.planning.mip import MipPlanner, planner, pool
 from controllers.planning.mip.best import AGREEMENT, Best
 from controllers.planning.mip.solve import Answer, Incumbent, solve
 from controllers.planning.problem import InfeasibleStart, LinearConstraint, Obstacle, Problem
@@ -59,6 +60,24 @@ def test_equal_planners_give_equal_plans_and_a_reset_begins_anew():
         assert (other.plan(x0, goal, None, before).inputs == plan.inputs).all()
 
 
+def test_warming_up_changes_no_plan():
+    problem, x0, goal, before = case(3, horizon=3, relus=6)
+    cold, warm = MipPlanner(problem, 5), MipPlanner(problem, 5)
+    with warm:
+        warm.warm()
+        assert (cold.plan(x0, goal, None, before).inputs == warm.plan(x0, goal, None, before).inputs).all()
+
+
+def test_sampling_ends_with_its_time_after_one_round():
+    problem, x0, goal, before = case(3, horizon=3, relus=6)
+    made = MipPlanner(problem, 0)
+    whole = made.sampled(x0, goal, None, before)
+    made.reset()
+    assert len(made.sampled(x0, goal, None, before, until=time.monotonic() + 600.0)) == len(whole) > planner.SEARCHES
+    late = made.sampled(x0, goal, None, before, until=time.monotonic())
+    assert len(late) == 1 and made._sampler.rollouts < planner.SAMPLES // 3
+
+
 def test_a_disc_is_pushed_through_a_contact():
     """From where the first inputs change no cost at all: the pusher does not touch the disc yet."""
     task = make_task("pushing-disc")
@@ -101,10 +120,16 @@ def lied_to(monkeypatch):
     return plan
 
 
-def test_a_bound_above_a_known_cost_is_lowered_and_noted(lied_to):
+def test_a_bound_above_a_known_cost_proves_nothing_and_is_noted(lied_to):
     plan = lied_to(Answer("optimal", 5.0))
-    assert plan.bound == plan.cost == plan.start_cost and plan.status == "start"
+    assert plan.bound == -np.inf and plan.gap == np.inf and plan.cost == plan.start_cost and plan.status == "start"
     assert any("bound 5 lay above" in note for note in plan.notes) and any("claim" in note for note in plan.notes)
+
+
+def test_a_bound_above_a_known_cost_by_rounding_is_that_cost(lied_to):
+    cost = lied_to(Answer("stopped")).cost
+    plan = lied_to(Answer("optimal", cost + 0.5 * AGREEMENT))
+    assert plan.bound == plan.cost and plan.status == "optimal" and plan.notes == ()
 
 
 def test_an_objective_that_no_rollout_has_is_noted(lied_to):
@@ -128,6 +153,17 @@ def test_without_highs_the_start_comes_back_flagged(monkeypatch):
     monkeypatch.setitem(sys.modules, "highspy", None)
     plan = MipPlanner(Problem(point(), 3), samples=0).plan(X0, GOAL, np.full((3, 2), 0.1))
     assert plan.status == "failed" and "HiGHS cannot be used" in plan.notes[0] and (plan.inputs == 0.1).all()
+
+
+@pytest.mark.parametrize("deadline", [None, 60.0])
+def test_what_sampling_found_without_highs_is_kept_but_flagged(monkeypatch, deadline):
+    """The parent has no HiGHS, or its worker has none."""
+    monkeypatch.setitem(sys.modules, "highspy", None)
+    monkeypatch.setattr(pool, "_COMMAND", "import sys; sys.modules['highspy'] = None; " + pool._COMMAND)
+    with MipPlanner(Problem(point(), 3)) as made:
+        plan = made.plan(X0, GOAL, np.zeros((3, 2)), deadline=deadline)
+    assert plan.status == "failed" and plan.cost < plan.start_cost and plan.bound == -np.inf
+    assert any("HiGHS cannot be used" in note for note in plan.notes)
 
 
 def test_an_incumbent_that_breaks_a_constraint_is_not_taken():

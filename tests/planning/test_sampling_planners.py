@@ -99,6 +99,20 @@ def test_the_fast_rollout_is_the_models():
 
 
 @every
+def test_torch_rolls_out_what_numpy_does_and_samplers_find_as_good_plans(name: str):
+    pytest.importorskip("torch")
+    model = random_net(2, units=20)
+    inputs = np.random.default_rng(0).uniform(-STEP, STEP, (50, 6, 2))
+    found = BatchedRollout(model, "cpu")(X0, inputs)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, BatchedRollout(model)(X0, inputs), rtol=1e-5, atol=1e-5)
+    plans = [made(name, Problem(point(), 3), 2000, device=device).plan(X0, GOAL) for device in (None, "cpu")]
+    assert plans[1].cost == pytest.approx(plans[0].cost, rel=1e-3)
+    with pytest.raises(InvalidInput, match="no device 'abacus'"):
+        made(name, Problem(point(), 3), device="abacus")
+
+
+@every
 def test_choices_are_kept_and_the_best_of_all_is_found(name: str):
     values = (-STEP, 0.0, 0.5 * STEP)
     problem = Problem(point(), 3, choices={"u0 [m]": values, "u1 [m]": (-STEP, STEP)})

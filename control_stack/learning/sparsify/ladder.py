@@ -1,6 +1,7 @@
 """A fit from data to a model: rungs of methods in a folder, each trained or, once it was, read.
 
 fit.json                              what is fitted; a folder never mixes two
+first/<budget>.safetensors, .json     dense nets after their first updates; methods begin with the widest
 <method>/<budget>.safetensors, .json  the net of a rung as it was trained, with its figures
 model.safetensors, model.json         ``SparseReLUDynamics``: the first method's net with the recipe's ReLUs
 summary.json, ladder.png
@@ -29,11 +30,14 @@ from control_stack.learning.sparsify.net import IDENTITY, RELU, Net, fresh, from
 from control_stack.learning.sparsify.picture import ladders_picture
 from control_stack.learning.sparsify.recipe import Recipe, Report, Trainer, generator
 from control_stack.learning.sparsify.windows import Windows, closeness
+from control_stack.learning.spec import TaskSpec
 from control_stack.learning.wiring import graph_net, plain_net
 
 RIVALS = ("dense", "scratch")
 MODEL = "model.safetensors"
+_FIRST = "first"
 _EARLY = 0.05  # of the dense net's updates, after which a lottery ticket's weights are taken
+_WIDE = 64  # ReLUs from which on a dense net is a rival, where the ladder has such
 _TIMED = 50  # updates that tell how long one takes
 
 
@@ -47,6 +51,7 @@ class Fit(ClaimedFolder):
         report: Told of every update.
         command: That does the same again, for the cards.
         near: Trajectories that count most (``windows.closeness``); None to count all data alike.
+        bounds: On its ReLUs, kept with the model: "lp" or "mip" (``SparseReLUDynamics.bounded``); empty for none.
 
     Raises:
         InvalidInput: The folder holds another fit, or something else, or another fit runs in it; the data does not
@@ -61,13 +66,16 @@ class Fit(ClaimedFolder):
         report: Report,
         command: str = "",
         near: Dataset | None = None,
+        bounds: str = "",
     ):
         for method in recipe.methods:
             if method not in (*METHODS, *RIVALS):
                 raise UnknownName("method", method, (*METHODS, *RIVALS))
         if not recipe.methods or ("scratch" in recipe.methods and recipe.methods[0] not in METHODS):
             raise InvalidInput("the first method is one that thins a net: 'scratch' copies the size of what it finds")
-        self.recipe, self.command, self._report = recipe, command, report
+        if bounds and not isinstance(data.spec, TaskSpec):
+            raise InvalidInput("bounds hold within limits of states and inputs, which only the data of a task has")
+        self.recipe, self.command, self._report, self._bounds = recipe, command, report, bounds
         depth = recipe.hidden_layers
         if recipe.objects:
             self.wiring = graph_net(data.spec, recipe.objects, depth, depth)
@@ -83,29 +91,30 @@ class Fit(ClaimedFolder):
     def run(self) -> dict[str, Any]:
         """Trains what is missing; writes model, summary and picture, and returns the summary."""
         r = self.recipe
-        self._rung("dense", r.ladder[0])
-        for method in r.methods:
-            budgets = (r.relus,) if method == "scratch" else r.ladder
-            for budget in budgets:
+        for method in dict.fromkeys((_FIRST, *r.methods, "dense")):
+            every = method in METHODS or (method != "scratch" and "dense" in r.methods)
+            for budget in r.ladder if every else (r.relus if method == "scratch" else r.ladder[0],):
                 self._rung(method, budget)
         return self._finish()
 
     def _rung(self, method: str, budget: int) -> GatedChain:
         """The net of a rung, from disk or trained."""
         if method in METHODS and budget == self.recipe.ladder[0]:
-            method = "dense"  # where all of them begin
+            method = _FIRST  # where all of them begin
         path = self.folder / method / f"{budget}.safetensors"
         if path.is_file():
             return GatedChain.load(path)
         path.parent.mkdir(exist_ok=True)
         wall, cpu = time.monotonic(), time.process_time()
         about: dict[str, Any] = {}
-        if method == "dense":
-            net = self._dense(budget, path)
+        if method == _FIRST:
+            net, about = self._first(budget, path), {"updates": self.recipe.first_updates}
+        elif method == "dense":
+            net, about = self._dense(budget)
         elif method == "scratch":
             net, about = self._scratch(budget)
         else:
-            net = self._thinned(method, budget, path)
+            net, about = self._thinned(method, budget, path), {"updates": self.recipe.until(budget)}
         seconds = {"wall_s": time.monotonic() - wall, "cpu_s": time.process_time() - cpu}
         chain = net.chain()
         about |= {"relus": chain.count("relu"), "linear_units": net.count(IDENTITY), **seconds, **self._figures(chain)}
@@ -116,24 +125,37 @@ class Fit(ClaimedFolder):
         label = f"{method} {budget}"
         return Trainer(self.recipe, self._windows, generator(self.recipe.seed, label), label, total, self._report)
 
-    def _dense(self, budget: int, path: Path) -> Net:
+    def _first(self, budget: int, path: Path) -> Net:
         r = self.recipe
-        trainer = self._trainer("dense", budget, r.first_updates)
+        trainer = self._trainer(_FIRST, budget, r.first_updates)
         net = fresh(self.spec, self.wiring, self.scaling, self._even(budget), trainer.generator)
 
         def keep_early(update: int) -> None:
             if budget == r.ladder[0] and update == int(_EARLY * r.first_updates):
                 net.chain().save(_early(path), {})
 
-        horizon = r.horizons[0] if budget == r.ladder[0] else r.horizon(budget)
-        trainer.descend(net, r.first_updates, horizon, end=keep_early)
+        trainer.descend(net, r.first_updates, r.horizon(budget), end=keep_early)
         return net
+
+    def _dense(self, budget: int) -> tuple[Net, dict[str, Any]]:
+        """The first net of this width; the best wide one on validation is trained as long as the ladder."""
+        r = self.recipe
+        net, updates = from_chain(self._rung(_FIRST, budget)), r.first_updates
+        more = r.until(r.relus) - updates
+        if "dense" in r.methods and more > 0:
+            wide = [b for b in r.ladder if b >= _WIDE] or r.ladder
+            firsts = {b: self._rung(_FIRST, b).card["rung"]["validation"]["rmse"][0] for b in wide}
+            if budget == min(firsts, key=lambda b: firsts[b]):
+                trainer = self._trainer("dense on", budget, more)
+                trainer.descend(net, more, r.horizon(budget))
+                updates += more
+        return net, {"updates": updates}
 
     def _thinned(self, method: str, budget: int, path: Path) -> Net:
         r = self.recipe
         above = r.ladder[r.ladder.index(budget) - 1]
         before = from_chain(self._rung(method, above))
-        source = "dense" if method != "lottery" or above == r.ladder[0] else method
+        source = _FIRST if method != "lottery" or above == r.ladder[0] else method
         which = above if method == "lottery" else r.ladder[0]
         early = from_chain(GatedChain.load(_early(self.folder / source / f"{which}.safetensors")))
         thin, tune = r.updates(budget)
@@ -196,7 +218,10 @@ class Fit(ClaimedFolder):
             "linear_units": chosen.card["rung"]["linear_units"],
         }
         figures = {"test": chosen.card["rung"]["test"], "validation": chosen.card["rung"]["validation"]}
-        model = chosen.unrolled().collapsed().save(self.folder / MODEL, training=training, figures=figures)
+        model = chosen.unrolled().collapsed()
+        if self._bounds:
+            model = model.bounded(self._bounds)  # type: ignore[arg-type]
+        model = model.save(self.folder / MODEL, training=training, figures=figures)
         summary = {
             **provenance(),
             "command": self.command,
@@ -211,7 +236,7 @@ class Fit(ClaimedFolder):
 
     def _card(self, method: str, budget: int) -> dict[str, Any] | None:
         first = budget == self.recipe.ladder[0] and method in METHODS
-        path = self.folder / ("dense" if first else method) / f"{budget}.safetensors"
+        path = self.folder / (_FIRST if first else method) / f"{budget}.safetensors"
         return GatedChain.load(path).card["rung"] if path.is_file() else None
 
 

@@ -35,7 +35,8 @@ class Recipe:
         objects: Names of the states that a graph net shares weights over ("disc" for disc_0.x, disc_1.x, ...);
             empty for a plain net.
         seed: Of everything.
-        first_updates: Of dense nets. thin_updates, tune_updates: Of the rung of 256 ReLUs, while it is thinned and
+        first_updates: Of dense nets; the best of them has more (``ladder``).
+        thin_updates, tune_updates: Of the rung of 256 ReLUs, while it is thinned and
             after; others have more as they get smaller, and cheaper, and the model's own most (``updates``).
         horizons: Steps of a rollout in training: of the dense net, and of the smallest in its tuning.
         batch: Rollouts in an update.
@@ -75,6 +76,10 @@ class Recipe:
         factor = min(max((256 / budget) ** 0.5, 0.5), 4.0)
         longer = _LONGER if budget == self.relus else 1
         return max(1, round(factor * self.thin_updates)), max(1, round(factor * longer * self.tune_updates))
+
+    def until(self, budget: int) -> int:
+        """Updates of the ladder down to this rung, from random weights."""
+        return self.first_updates + sum(sum(self.updates(b)) for b in self.ladder[1:] if b >= budget)
 
     def scaled(self, factor: float) -> Recipe:
         """With so many times the updates."""

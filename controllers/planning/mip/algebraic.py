@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 
+from control_stack.bounds.step import StepTemplate, step_template
 from control_stack.errors import MissingDependency
 from control_stack.learning.spec import Goal
 from control_stack.types import Array
 from controllers.planning.mip.boxes import boxes_from
-from controllers.planning.mip.template import StepTemplate, step_template
 from controllers.planning.problem import Problem
 
 
@@ -35,8 +35,9 @@ def pyomo_model(problem: Problem, x0: Array, goal: Goal, before: Array | None = 
         raise MissingDependency("pyomo", "mip") from None
     spec, horizon = problem.spec, problem.horizon
     x0, goal = spec.check_state(x0), spec.check_goal(goal)
-    template = step_template(problem.model.collapsed().to_network(), problem.nx)
-    boxes = boxes_from(template, x0, *problem.limits)
+    model = problem.model.collapsed()
+    template = step_template(model.to_network(), problem.nx)
+    boxes = boxes_from(template, x0, *problem.limits, model.bounds)
     m = pyo.ConcreteModel(name=f"{spec.task}, {horizon} steps")
     m.T, m.S = pyo.RangeSet(0, horizon - 1), pyo.RangeSet(1, horizon)
     m.I, m.J, m.K = (pyo.RangeSet(0, n - 1) for n in (problem.nx, problem.nu, template.relus))

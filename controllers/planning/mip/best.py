@@ -63,7 +63,7 @@ class Best:
         return cost, violation
 
     def plan(self, answer: Answer, relative_gap: float, began: float, times: Mapping[str, float]) -> Plan:
-        """The answer, with a bound that lies above no known cost."""
+        """The answer; a bound that a known cost refutes is none."""
         problem = self._problem
         if answer.note:
             self.notes.append(answer.note)
@@ -71,9 +71,12 @@ class Best:
         status = self._status(answer, relative_gap)
         states = problem.model.rollout(self._x0, self.inputs) if self.states is None else self.states
         cost = float(problem.cost(states, self.inputs, self._goal, self._before))
-        if bound > cost + 1e-6 * (1.0 + abs(cost)) and self.states is not None:
-            self.notes.append(f"the solver's bound {bound:.6g} lay above a known cost and was lowered")
-        bound = min(bound, cost) if self.states is not None else -np.inf
+        if self.states is None:
+            bound = -np.inf
+        elif bound > cost + AGREEMENT * (1.0 + abs(cost)):
+            self.notes.append(f"the solver's bound {bound:.6g} lay above a known cost: nothing is proven")
+            bound = -np.inf
+        bound = min(bound, cost)
         return Plan(
             status=status, inputs=self.inputs, states=states, cost=cost, start_cost=self._start_cost,
             bound=bound, violation=float(problem.violation(states, self.inputs)),
@@ -88,11 +91,12 @@ class Best:
                 return "infeasible"
             self.notes.append("the solver calls the problem infeasible, but a plan that keeps the constraints is known")
         elif answer.status == "optimal":
-            allowed = relative_gap * abs(self.cost) + AGREEMENT * (1.0 + abs(self.cost))
-            if abs(self.cost - answer.bound) <= allowed and self._agreed:
+            agreement = AGREEMENT * (1.0 + abs(self.cost))
+            gap = self.cost - max(self.bound, answer.bound)
+            if -agreement <= gap <= relative_gap * abs(self.cost) + agreement and self._agreed:
                 return "optimal"
             self.notes.append("the solver's claim of an optimum does not agree with the rollouts")
-        if self.states is None or (answer.status == "failed" and not better):
+        if self.states is None or answer.status == "failed":
             return "failed"
         return "feasible" if better or not self._given else "start"
 

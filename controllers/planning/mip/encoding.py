@@ -13,13 +13,13 @@ from typing import Any
 
 import numpy as np
 
+from control_stack.bounds.step import StepTemplate
 from control_stack.errors import InvalidInput
 from control_stack.learning.spec import Goal
 from control_stack.types import Array
 from controllers.planning.mip.boxes import Boxes
 from controllers.planning.mip.program import Milp
 from controllers.planning.mip.rows import Rows
-from controllers.planning.mip.template import StepTemplate
 from controllers.planning.problem import Problem
 
 
@@ -77,8 +77,9 @@ class Encoding:
         high[self._a] = np.maximum(low[self._a], high[self._a])
         values[self._at_low], values[self._at_high] = -lower, -upper
         row_high[self._relu_low] = self.template.constants - lower
-        reach = spec.weights * np.stack([goal.free + goal.target, goal.free - goal.target])
-        row_high[self._error] = reach
+        reach = np.stack([goal.free + goal.target, goal.free - goal.target])
+        counted = (spec.weights > 0.0) & np.isfinite(goal.free)  # else 0 times infinity, which is no number
+        row_high[self._error] = np.where(counted, spec.weights * np.where(counted, reach, 0.0), np.inf)
         if p.change is not None:
             first = np.zeros(p.nu) if before is None else before
             row_high[self._change[1][0]] = np.stack([first, -first])

@@ -6,6 +6,7 @@ descents from plans that go another way: around the object, say.
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,14 +20,38 @@ from controllers.planning.rollout import BatchedRollout
 SPREAD = 24  # plans at most
 _APART = 0.2  # mean distance of two, as a part of the inputs' range
 _LOOKED_AT = 400  # of the cheapest
+_DRAWN = 500  # at once, before the clock is looked at
 _SIZES = (0.1, 0.3, 1.0)  # of a neighbour's changes, as parts of the inputs' range, in turn
 
 
 def spread_plans(
     problem: Problem, rollout: BatchedRollout, x0: Array, goal: Goal, before: Array | None, count: int,
-    rng: np.random.Generator,
+    rng: np.random.Generator, until: float = np.inf,
 ) -> list[Array]:  # fmt: skip
-    """Of ``count`` random plans, each of two constant parts with some noise, good ones that differ; cheapest first."""
+    """Of ``count`` random plans, or what is drawn ``until`` then (monotonic), good ones that differ; cheapest first."""
+    drawn: list[tuple[Array, Array]] = []
+    while count > 0 and (not drawn or time.monotonic() < until):
+        drawn.append(_drawn(problem, rollout, x0, goal, before, min(count, _DRAWN), rng))
+        count -= _DRAWN
+    if not drawn:
+        return []
+    plans, cost = (np.concatenate(part) for part in zip(*drawn, strict=True))
+    plans = plans[np.argsort(cost, kind="stable")[:_LOOKED_AT]]
+    width = problem.spec.input_upper - problem.spec.input_lower
+    width = np.where(width > 0.0, width, 1.0)
+    chosen: list[Array] = []
+    apart = np.ones(len(plans), dtype=bool)
+    while apart.any() and len(chosen) < SPREAD:
+        chosen.append(plans[apart.argmax()])
+        apart &= np.abs((plans - chosen[-1]) / width).mean((1, 2)) > _APART
+    return chosen
+
+
+def _drawn(
+    problem: Problem, rollout: BatchedRollout, x0: Array, goal: Goal, before: Array | None, count: int,
+    rng: np.random.Generator,
+) -> tuple[Array, Array]:  # fmt: skip
+    """Random plans of two constant parts with some noise, those that keep the constraints, and their costs."""
     low, high = problem.spec.input_lower, problem.spec.input_upper
     shape = (count, problem.horizon, problem.nu)
     ends, turn = rng.random((count, 2, 1, problem.nu)), rng.random((count, 1, 1)) * problem.horizon
@@ -35,15 +60,7 @@ def spread_plans(
     plans = problem.limited(low + (high - low) * np.clip(share, 0.0, 1.0))
     states = rollout(x0, plans).astype(float)
     kept = np.flatnonzero(problem.violation(states, plans) <= TOLERANCE)
-    cost = problem.cost(states, plans, goal, before)
-    width = np.where(high > low, high - low, 1.0)
-    chosen: list[Array] = []
-    for plan in plans[kept[np.argsort(cost[kept])[:_LOOKED_AT]]]:
-        if all(np.abs((plan - other) / width).mean() > _APART for other in chosen):
-            chosen.append(plan)
-            if len(chosen) == SPREAD:
-                break
-    return chosen
+    return plans[kept], problem.cost(states, plans, goal, before)[kept]
 
 
 @dataclass(frozen=True)

@@ -51,15 +51,15 @@ class SolverProcess:
         """Of the process."""
         return self._process.pid
 
-    def wait_until_ready(self) -> None:
-        """Blocks until it is up, or broken."""
-        while not (self.ready or self.broken):
-            self.receive(time.monotonic() + 0.02)
+    def wait_until_ready(self, until: float = float("inf")) -> None:
+        """Blocks until it is up, or broken, or this time (monotonic) has come."""
+        while not (self.ready or self.broken) and time.monotonic() < until:
+            self.receive(min(until, time.monotonic() + 0.02))
 
     def start(
         self, milp: Milp, starts: Sequence[Array], relative_gap: float, neighbourhood: Neighbourhood | None = None
     ) -> None:
-        """Hands over a program; a process that is still starting takes it when it is up."""
+        """Hands over a program to a process that is up, or broken."""
         self._number += 1
         self.busy, self._stopped = True, float("inf")
         self._send(("solve", self._number, milp, starts, relative_gap, neighbourhood))
