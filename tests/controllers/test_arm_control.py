@@ -101,6 +101,62 @@ def test_without_a_feasible_plan_it_brakes_and_holds_against_gravity() -> None:
     np.testing.assert_allclose(torque, np.clip(expected, -ARM.torque_limit, ARM.torque_limit), atol=1e-6)
 
 
+class Beyond:
+    """A reference that jumps to 0.2 rad beyond the second joint's stop."""
+
+    duration = 1.6
+
+    def __call__(self, t):
+        goal = ARM.home.copy()
+        if np.ndim(t) or t > 0.0:
+            goal[1] = ARM.position_upper[1] + 0.2
+        position = np.broadcast_to(goal, (*np.shape(t), 7))
+        return JointReference(position, np.zeros_like(position), np.zeros_like(position))
+
+
+@pytest.mark.parametrize("changes", [(), (LoadChange(0.0, HEAVY), LoadChange(0.6, Load()))])
+def test_limits_of_angles_and_speeds_hold_on_the_arm_itself(changes: Sequence[LoadChange]) -> None:
+    """Torques keep both; what a dropped load does within the period in which nobody knows of it is not theirs."""
+    controller = make_controller(ARM, "nmpc", "oracle", changes=changes, delay=0.02, settings={})
+    arm = BulletArm(ARM, simulation(0, "typical", 1.0))
+    arm.connect()
+    loop = ArmLoop(arm, Beyond(), changes, delay_of("fixed", 0.02))
+    beyond, speeds = [], []
+    while not loop.over:
+        loop.answer(controller(loop.t, arm.state(), following(Beyond(), loop.t)))
+        state = arm.true_state()
+        beyond.append(max((state.position - ARM.position_upper).max(), (ARM.position_lower - state.position).max()))
+        speeds.append((np.abs(state.velocity) / ARM.velocity_limit).max())
+    arm.close()
+    at = round(0.6 / 0.02)
+    known = [k for k in range(len(speeds)) if not changes or not at <= k < at + 5]
+    assert max(beyond) < 0.005 and max(speeds[k] for k in known) < 1.1
+    assert beyond[-1] > -0.02  # it went there
+    assert set(controller.counts) == {"ok"}
+
+
+def test_a_call_takes_one_step_however_far_the_state_is_from_the_plan() -> None:
+    controller = made()
+    still = JointReference(ARM.home, np.zeros(7), np.zeros(7))
+    controller(0.0, ArmState(ARM.home, np.zeros(7)), still)
+    for k in range(1, 4):  # a jolt of the wrist in each period
+        controller(0.02 * k, ArmState(ARM.home, np.array([0.0] * 6 + [(-1.0) ** k * 5.0])), still)
+        assert controller.last_result.iterations == 1
+    assert controller.counts == {"ok": 4}
+    controller.reset()
+    assert controller.counts == {}
+
+
+def test_the_deadline_is_of_the_whole_call() -> None:
+    """Time that passes before the solver begins is used up: here all of it, by a clock that jumps at every look."""
+    ticks = iter(np.arange(0.0, 100.0, 0.5))
+    controller = ArmNmpc(
+        ARM, nominal_step(ARM, 0.02), settings=Settings(deadline=0.4), clock=lambda: float(next(ticks))
+    )
+    controller(0.0, ArmState(ARM.home, np.zeros(7)), JointReference(ARM.home, np.zeros(7), np.zeros(7)))
+    assert controller.last_result.status == "safe: deadline" and controller.counts["late"] == 1
+
+
 def test_torques_stay_within_their_limits_whatever_is_asked() -> None:
     controller = made()
     far = JointReference(ARM.home + 2.0, np.zeros(7), np.zeros(7))
