@@ -15,7 +15,7 @@ def arguments() -> tuple[Argument, ...]:
     """All launch arguments."""
     return (
         Argument("controller", "nmpc", "the control law", ("nmpc", "computed-torque")),
-        Argument("model", "nominal", "nominal, oracle, or a file of control-stack fit lagrangian"),
+        Argument("model", "nominal", "nominal, oracle, learned, or a path of control-stack fit lagrangian"),
         Argument(
             "estimator",
             "own",

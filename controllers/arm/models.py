@@ -11,12 +11,14 @@ import numpy as np
 from control_stack.arm.changes import LoadChange, load_at
 from control_stack.arm.parameters import ArmParameters
 from control_stack.errors import InvalidInput, UnknownName
+from control_stack.learning.shipped import arm_model
 from control_stack.types import ArmState, Array, JointCommand
 from controllers.arm.estimate import ArmEstimator, FilterSettings, ParameterFilter, PointMass, Unknown
 from controllers.arm.nominal import defaults, disturbance, flange_force, nominal_step
 from controllers.arm.step import InverseStep
 
 MODELS = ("nominal", "oracle")
+SHIPPED = "learned"  # the model of the arm that comes with the package
 ESTIMATORS = ("payload", "force", "disturbance")
 NONE, OWN = "none", "own"
 
@@ -59,21 +61,22 @@ def make_model(
 
     Args:
         arm: Its parameters.
-        name: "nominal" (nothing held), "oracle" (told all changes of the load), or the path of a learned model.
+        name: "nominal" (nothing held), "oracle" (told all changes of the load), "learned" (the model that ships), or
+            the path of a learned model: the folder of a fit, or its file.
         dt: Step, s.
         changes: What the oracle knows.
 
     Raises:
         UnknownName: Neither a name nor a file.
-        InvalidInput: The learned model is of another arm.
+        InvalidInput: The learned model is of another arm, or none ships for this one.
     """
     if name in MODELS:
         return nominal_step(arm, dt), KnownLoads(arm, changes) if name == "oracle" else None
-    if not Path(name).exists():
-        raise UnknownName("arm model (a name or a file)", name, MODELS)
+    if name != SHIPPED and not Path(name).exists():
+        raise UnknownName("arm model (a name, a file or the folder of a fit)", name, (*MODELS, SHIPPED))
     from controllers.arm.learned import learned_model
 
-    return learned_model(arm, Path(name), dt)
+    return learned_model(arm, arm_model(arm.name) if name == SHIPPED else Path(name), dt, changes)
 
 
 def make_estimator(

@@ -22,7 +22,7 @@ from torch import Tensor
 from control_stack.artefacts import tensors as artefact
 from control_stack.learning.lagrangian import cells, flange
 from control_stack.learning.lagrangian.dictionary import load_dictionary
-from control_stack.learning.lagrangian.labels import Labels
+from control_stack.learning.lagrangian.labels import oracle_contexts
 from control_stack.learning.lagrangian.matrices import ArrayMatrices
 from control_stack.learning.lagrangian.recipe import Recipe
 from control_stack.learning.lagrangian.samples import Samples, View
@@ -34,13 +34,6 @@ _MOST_NORM = 1.0  # of a gradient
 _FIXED = ("encoder.speed", "encoder.scale", "scale.qd", "scale.qdd", "scale.torque")
 _BETAS = (0.9, 0.99)
 _EVERY = 5  # rounds between what a kill may cost
-
-
-def oracle_contexts(labels: Labels) -> Array:
-    """(E, T, nz) loads and frictions, each over a size that it has: 4 kg and 0.3 m, and friction's own."""
-    sizes = np.array([2.0, *[0.3] * 3, *[0.1] * 6])
-    friction = np.broadcast_to(labels.friction[:, None, :] - 1.0, (*labels.load.shape[:2], labels.friction.shape[1]))
-    return np.concatenate([labels.load / sizes, friction], axis=-1)
 
 
 class Training:
