@@ -55,8 +55,8 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     only.add_argument("--fits", metavar="DIR", help="folders of control-stack fit sparse, one or more for each task")
     only.add_argument("--tasks", nargs="+", metavar="NAME", help="those to measure (default: all that have a fit)")
     only = parser.add_argument_group("bench arm")
-    only.add_argument("--models", nargs="+", metavar="FILE", help="learned models of the Panda, one for each seed of "
-                      "training (default: those that ship)")  # fmt: skip
+    only.add_argument("--models", nargs="+", metavar="PATH", help="fits of the Panda: one for each seed of training, "
+                      "black boxes, oracle or no context, other structures (default: those that ship)")  # fmt: skip
     parser.set_defaults(run=run)
 
 

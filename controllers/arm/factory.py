@@ -6,8 +6,6 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
-from importlib import resources
-from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
@@ -42,9 +40,9 @@ def tuned(controller: str, model: str, estimator: str) -> dict[str, float | str]
     return dict(stored.get(combination(controller, model, estimator), {}))
 
 
-def tuned_file() -> Traversable:
+def tuned_file() -> Path:
     """Where the settings that were found lie."""
-    return resources.files("controllers.arm").joinpath("tuned.json")
+    return Path(__file__).with_name("tuned.json")
 
 
 def combination(controller: str, model: str, estimator: str) -> str:
