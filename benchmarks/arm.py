@@ -28,7 +28,8 @@ from benchmarks.arm_models import (
     presence,
 )
 from benchmarks.arm_runs import DROP, DURATION, FRICTIONS, SWAP, Contender, Run, Runs
-from benchmarks.arm_statistics import estimate, recovery, scores
+from benchmarks.arm_statistics import recovery, scores
+from benchmarks.paired import estimate
 from control_stack.artefacts.tables import BenchRow
 from control_stack.types import Array
 

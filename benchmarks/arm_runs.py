@@ -54,7 +54,8 @@ RIVALS = (
     Contender("nominal"),
     Contender("oracle", model="oracle", told=True),
     Contender("payload EKF", estimator="payload"),
-    Contender("force EKF", estimator="force"),
+    Contender("force EKF, as in the paper", estimator="force-ekf"),
+    Contender("force filter, from torques", estimator="force"),
     Contender("disturbance observer", estimator="disturbance"),
     Contender("computed torque + integral", controller="computed-torque"),
 )

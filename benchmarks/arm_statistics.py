@@ -1,21 +1,14 @@
-"""What ``bench arm`` makes of flange errors: scores, times of recovery, figures of many runs with their intervals.
-
-A table holds one number of each run, (models, loads): a learned controller has a model for every seed of training, all
-others one. Loads are the same for all controllers, so that a bootstrap draws them for all alike; models it draws for
-each by itself.
-"""
+"""What ``bench arm`` makes of flange errors: scores of runs, times of recovery."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Mapping
 
 import numpy as np
 
 from control_stack.types import Array
 
 WINDOW, NEAR = 25, 1.2  # steps of an RMS after a change, and how near it is to that of a run with the new load
-_RESAMPLES = 4000
 
 
 def scores(errors: Mapping[str, Array], begin: float = 0.0, end: float = 1.0) -> dict[str, Array]:
@@ -26,27 +19,6 @@ def scores(errors: Mapping[str, Array], begin: float = 0.0, end: float = 1.0) ->
         part = error[..., round(begin * n) : round(end * n)]
         found[label] = 1e3 * np.sqrt(np.mean(part**2, axis=-1))
     return found
-
-
-def estimate(
-    figure: Callable[[Mapping[str, Any]], Any], tables: Mapping[str, Array], statistic: Any = np.mean, seed: int = 0
-) -> tuple[float, tuple[float, float]]:
-    """A figure and its 95 % bootstrap interval.
-
-    Args:
-        figure: Of label -> statistic; works on arrays of them.
-        tables: label -> (models, loads), or (loads,) of one model. statistic: ``np.mean`` or ``np.median``.
-    """
-    rng = np.random.default_rng(seed)
-    given = {label: np.atleast_2d(table) for label, table in tables.items()}
-    loads = next(iter(given.values())).shape[1]
-    columns = rng.integers(loads, size=(_RESAMPLES, 1, loads))
-    drawn = {}
-    for label, table in given.items():
-        rows = rng.integers(len(table), size=(_RESAMPLES, len(table), 1))
-        drawn[label] = statistic(table[rows, columns], axis=(1, 2))
-    low, high = np.percentile(figure(drawn), [2.5, 97.5]).tolist()
-    return float(figure({label: statistic(table) for label, table in given.items()})), (low, high)
 
 
 def recovery(changed: Array, settled: Array, begin: int, end: int, dt: float = 0.02) -> Array:

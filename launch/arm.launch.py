@@ -20,7 +20,7 @@ def arguments() -> tuple[Argument, ...]:
             "estimator",
             "own",
             "of what the model does not know",
-            ("own", "none", "payload", "force", "disturbance"),
+            ("own", "none", "payload", "force-ekf", "force", "disturbance"),
         ),
         Argument("arm", "panda", "a shipped arm (panda, iiwa, planar), or an arm file or URDF"),
         Argument("reference", "multi_sine", "what is followed", ("multi_sine", "point_to_point")),

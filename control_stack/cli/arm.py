@@ -66,8 +66,8 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
         help="nominal (default: as if nothing were held), oracle (told the load), learned (the model that ships), or "
         "a folder or file of control-stack fit lagrangian")  # fmt: skip
     add("--estimator", default="own", metavar="NAME",
-        help="own (default: a learned model's), none, or with the nominal model payload, force or "
-        "disturbance")  # fmt: skip
+        help="own (default: a learned model's), none, or with the nominal model payload, force-ekf, "
+        "force or disturbance")  # fmt: skip
     add("--arm", default="panda", metavar="NAME|FILE", help="panda (default), iiwa, planar, or an arm file or URDF")
     add("--reference", default="multi_sine", choices=KINDS, help="what is followed (default multi_sine)")
     add("--duration", default=10.0, type=float, metavar="S", help="of the reference, from 4 to 60 s (default 10)")

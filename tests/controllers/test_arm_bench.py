@@ -9,7 +9,8 @@ from benchmarks import arm_runs
 from benchmarks.arm import groups, health_rows, rows_of
 from benchmarks.arm_models import LEARNED, chosen, contenders, identity, parity, presence
 from benchmarks.arm_runs import RIVALS, Contender, Run, Runs, carry_out
-from benchmarks.arm_statistics import WINDOW, estimate, recovery, scores
+from benchmarks.arm_statistics import WINDOW, recovery, scores
+from benchmarks.paired import estimate
 from control_stack.errors import InputRejected, InvalidInput
 from control_stack.types import JointCommand
 

@@ -14,12 +14,13 @@ from control_stack.arm.library import load_arm
 from control_stack.arm.load import Load
 from control_stack.arm.sampled import SampledJoints
 from control_stack.errors import InputRejected, InvalidInput, UnknownName
-from control_stack.types import ArmState, JointReference
+from control_stack.types import ArmState, JointCommand, JointReference
 from controllers.arm.base import ArmController, following
 from controllers.arm.estimate import PointMass
 from controllers.arm.factory import make_controller
+from controllers.arm.models import make_estimator
 from controllers.arm.nmpc import ArmNmpc, ArmWeights
-from controllers.arm.nominal import nominal_step
+from controllers.arm.nominal import flange_force, nominal_step
 from controllers.nmpc.problem import Constraint
 from controllers.nmpc.solver import Settings
 
@@ -63,6 +64,24 @@ def test_the_payload_filter_finds_mass_and_first_moments_and_then_follows() -> N
     assert found[0] == pytest.approx(true[0], rel=0.05)
     np.testing.assert_allclose(found[1:], true[1:], atol=0.06 * np.linalg.norm(true[1:]) + 0.02)
     assert (controller.uncertainty[:4] > 0.0).all() and settled < 0.01
+
+
+@pytest.mark.parametrize("estimator", ["force-ekf", "force"])
+def test_a_force_on_the_flange_is_found_by_both_filters(estimator: str) -> None:
+    """On the filters' own model: a steady force, sensors with noise, an arm that swings."""
+    rng, model, n = np.random.default_rng(0), nominal_step(ARM, 0.02), ARM.joints
+    found = make_estimator(ARM, model, estimator)
+    p = np.array(model.spec.defaults)
+    p[flange_force(n)] = pushed = np.array([6.0, -4.0, -15.0])
+    x, hold = np.concatenate([ARM.home, np.zeros(n)]), ArmDynamics(ARM, 0.02)
+    torque = np.zeros(n)
+    for k in range(100):
+        q, v = x[:n] + 2e-5 * rng.standard_normal(n), x[n:] + 2e-3 * rng.standard_normal(n)
+        told, std = found.update(0.02 * k, ArmState(q, v), JointCommand(torque))
+        torque = np.asarray(hold.inverse(q, v, 40.0 * (ARM.home + 0.2 * np.sin(0.1 * k) - q) - 10.0 * v)).ravel()
+        x = model.step(x, torque, p)
+    np.testing.assert_allclose(told[flange_force(n)], pushed, atol=1.0)
+    assert (std[flange_force(n)] < 5.0).all() and not told[:10].any()
 
 
 def test_a_weight_on_the_flange_brings_it_nearer_with_a_wrong_model() -> None:
