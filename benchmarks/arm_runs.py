@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
@@ -152,11 +153,18 @@ def carry_out(run: Run) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def one_core_each(workers: int) -> ProcessPoolExecutor:
+    """Processes whose linear algebra takes no threads: products of this size only wait for each other in them."""
+    os.environ["OMP_NUM_THREADS"] = "1"  # read by a process when it begins
+    return ProcessPoolExecutor(workers, get_context("spawn"))
+
+
 class Runs:
     """Results of runs, carried out when they are asked for, each once.
 
     Args:
         parts: Folder in which each is stored as soon as it is done, and looked for; None: they are kept here only.
+        workers: Processes, each on one core; 0: this process.
     """
 
     def __init__(self, parts: Path | None = None, workers: int = WORKERS):
@@ -171,8 +179,8 @@ class Runs:
             if run not in self._known and file is not None and file.is_file():
                 self._known[run] = json.loads(file.read_text(encoding="utf-8"))
         missing = sorted((r for r in dict.fromkeys(runs) if r not in self._known), key=lambda r: repr(r.contender))
-        if self._workers > 1 and len(missing) > 1:
-            with ProcessPoolExecutor(self._workers, get_context("spawn")) as pool:
+        if self._workers and missing:
+            with one_core_each(self._workers) as pool:
                 for run, result in zip(missing, pool.map(carry_out, missing, chunksize=2), strict=True):
                     self._store(run, result)
         else:

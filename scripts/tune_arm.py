@@ -16,9 +16,8 @@ import json
 import math
 import sys
 from collections.abc import Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures import Future, as_completed
 from dataclasses import replace
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +28,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from tqdm import tqdm
 
 from benchmarks.arm_models import chosen, contenders, identity, is_ablation
-from benchmarks.arm_runs import Contender, Run, carry_out
+from benchmarks.arm_runs import Contender, Run, carry_out, one_core_each
 from benchmarks.mip_statistics import Store
 from control_stack.artefacts.runs import write_json
 from control_stack.errors import ControlStackError, InvalidInput
@@ -121,7 +120,7 @@ def tune(tunings: Sequence[Tuning], out: Path, loads: int, duration: float, proc
 
     with (
         tqdm(total=len(waiting), unit="trial", file=sys.stderr) as bar,
-        ProcessPoolExecutor(processes, get_context("spawn")) as pool,
+        one_core_each(processes) as pool,
     ):
         try:
             while waiting or running:

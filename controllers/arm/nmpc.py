@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, ClassVar
 
@@ -145,7 +145,9 @@ class ArmNmpc(ArmController):
         **clock: Any,
     ):
         self.weights = weights or ArmWeights()
-        self._nmpc = Nmpc(arm_problem(arm, model, self.weights, horizon, blocks, constraints), self._brake, settings)
+        problem = arm_problem(arm, model, self.weights, horizon, blocks, constraints)
+        # Without rollouts, which cost as much as another step: there is a way back for plans that are no good.
+        self._nmpc = Nmpc(problem, self._brake, replace(settings or Settings(), torn=np.inf))
         self._steps = model.spec.dt * np.arange(horizon + 1)
         self._kinematics = ArmDynamics(arm, model.spec.dt)
         super().__init__(arm, model, rate_hz, delay, estimator, **clock)

@@ -37,6 +37,8 @@ class Settings:
         deadline: s of a call, what its caller says to have spent included; None: only iterations are counted. Once it
             has passed no quadratic program is begun: rti falls back, sqp answers with its best. ipopt is told it as
             its time limit.
+        torn: Gaps of a plan over its own way, above which it is no place to linearise at and its inputs are rolled out
+            first, which costs a second linearisation; inf: never.
         patience: Steps of the model for which the last good plan is flown on before the safe input takes its place.
     """
 
@@ -45,6 +47,7 @@ class Settings:
     iterations: int = 50
     tolerance: float = 1e-7
     deadline: float | None = None
+    torn: float = 0.5
     patience: float = 5.0
 
     def __post_init__(self) -> None:
@@ -52,6 +55,8 @@ class Settings:
             raise UnknownName("nmpc method", self.method, METHODS)
         if min(self.qp_iterations, self.iterations) < 1 or not self.tolerance > 0.0 or not self.patience >= 0.0:
             raise InvalidInput("nmpc: iterations are at least 1, the tolerance is positive, patience not negative")
+        if not self.torn > 0.0:
+            raise InvalidInput("nmpc: torn is a positive share, or inf")
         if self.deadline is not None and not self.deadline > 0.0:
             raise InvalidInput("nmpc: a deadline is a positive number of seconds, or None")
 
@@ -108,7 +113,7 @@ class Nmpc:
         self.counts: Counter[str] = Counter()
         self._stages = Stages(problem)
         s = self.settings
-        self._newton = GaussNewton(problem, self._stages, s.qp_iterations)
+        self._newton = GaussNewton(problem, self._stages, s.qp_iterations, s.torn)
         exact = s.method == "ipopt"
         self._interior = InteriorPoint(self._stages, s.iterations, s.deadline, s.tolerance) if exact else None
         lengths = problem.block_lengths

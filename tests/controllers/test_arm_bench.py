@@ -82,12 +82,8 @@ def test_a_run_whose_controller_fails_ends_and_says_so(monkeypatch: pytest.Monke
     found = carry_out(Run(Contender("nominal"), "steady", 0, 0, 4.0))
     assert found["calls"] == 200 and found["refused"] == 100 and len(found["error"]) == 200
     assert np.isfinite(found["error"]).all() and found["saturation"] == [1.0] + [0.0] * 6
-    rows = {row.metric: row.value for row in health_rows("steady", {"x": [[found]]})}
-    assert rows == {
-        "commands at a torque limit, worst joint": 100.0,
-        "fallbacks of the solver": 1.5,
-        "calls without an answer, brakes instead": 50.0,
-    }
+    rows = {row.metric.partition(",")[0]: row.value for row in health_rows("steady", {"x": [[found]]})}
+    assert rows == {"commands at a torque limit": 100.0, "fallbacks: plan before": 51.5}
 
 
 def test_an_oracle_is_told_of_friction_and_nobody_else(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -111,9 +107,9 @@ def test_runs_are_carried_out_once_and_found_again(monkeypatch: pytest.MonkeyPat
     done = []
     monkeypatch.setattr(arm_runs, "carry_out", lambda run: done.append(run) or {"error": [float(run.number)]})
     wanted = [Run(RIVALS[0], "steady", k, 0) for k in range(3)]
-    runs = Runs(tmp_path, workers=1)
+    runs = Runs(tmp_path, workers=0)
     assert [r["error"] for r in runs(wanted)] == [[0.0], [1.0], [2.0]] == [r["error"] for r in runs(wanted)]
-    assert Runs(tmp_path, workers=1)(wanted[1:])[0]["error"] == [1.0] and len(done) == 3
+    assert Runs(tmp_path, workers=0)(wanted[1:])[0]["error"] == [1.0] and len(done) == 3
 
 
 def test_models_are_counted_and_named_and_their_weights_make_the_run(capsys: pytest.CaptureFixture[str]) -> None:

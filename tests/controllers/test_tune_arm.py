@@ -57,7 +57,7 @@ def script(monkeypatch: pytest.MonkeyPatch):
         return worth + settings.get("drift", 3.0) + settings.get("rate", 20.0)
 
     monkeypatch.setattr(module, "score", score)
-    monkeypatch.setattr(module, "ProcessPoolExecutor", AtOnce)
+    monkeypatch.setattr(module, "one_core_each", AtOnce)
     module.tried = tried
     yield module
     del sys.modules["tune_arm"]
