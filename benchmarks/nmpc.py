@@ -6,21 +6,31 @@ Times are of this machine and of one core: it should do nothing else.
 
 from __future__ import annotations
 
+import hashlib
+import json
+import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from benchmarks.mip_statistics import Store
 from benchmarks.nmpc_loop import LEVELS, Loop, controller_times, own_solver, program_times, residual_model
-from benchmarks.nmpc_wind import errors, interval, share_saved
+from benchmarks.nmpc_wind import errors
+from benchmarks.paired import estimate
 from benchmarks.sim import fly
 from control_stack.artefacts.tables import BenchRow
 from control_stack.errors import MissingDependency
 from control_stack.types import CommandLevel
+from controllers.nmpc.disturbance import estimators_file
 
+Group = Callable[[int, bool], list[BenchRow]]
 SOLVE_MS, FASTER, COSTLIER = "<= 6", ">= 5", "<= 1.02"
-LEARNED = "learned + force observer"
-WIND_TARGETS = {"nominal": ">= 30", "nominal + force observer": ">= 10"}  # %
+LEARNED, ALONE = "learned + force observer", "learned, no estimator"
+# Below whom, %; of the residual alone for information: without an estimator it does not know of the wind.
+WIND_TARGETS = ((LEARNED, "nominal", ">= 30"), (LEARNED, "nominal + force observer", ">= 10"), (ALONE, "nominal", None))
 
 
 def solve_times(seed: int, quick: bool) -> list[BenchRow]:
@@ -95,29 +105,48 @@ def programs(seed: int, quick: bool) -> list[BenchRow]:
     return rows
 
 
-def wind(seed: int, quick: bool) -> list[BenchRow]:
-    """The eight in winds of speeds and directions that no log holds, with a residual that is fitted here."""
-    found = errors(quick, seed)
+def wind(seed: int, quick: bool, store: Store, folder: Path | None) -> list[BenchRow]:
+    """The eight in winds of speeds and directions that no log holds, with residuals that are fitted here.
+
+    Args:
+        store, folder: Keep what has been flown and fitted.
+    """
+    found = errors(quick, seed, store, folder)
     rows = []
     test = "x500, eight in winds and gusts: "
     for name, values in found.items():
-        mean, *around = 1e3 * np.array(interval(values, seed))
-        rows.append(BenchRow(test + name, "RMSE, mean", float(mean), "mm", interval=_pair(around)))
-    for rival, target in WIND_TARGETS.items():
-        share, *around = 100.0 * np.array(share_saved(found[LEARNED], found[rival], seed))
-        rows.append(BenchRow(test + LEARNED, f"below {rival}", float(share), "%", target, interval=_pair(around)))
+        mean, around = estimate(lambda m, name=name: 1e3 * m[name], {name: values})  # type: ignore[misc]
+        rows.append(BenchRow(test + name, "RMSE, mean", mean, "mm", interval=around))
+    for own, rival, target in WIND_TARGETS:
+        share, around = estimate(
+            lambda m, own=own, rival=rival: 100.0 * (1.0 - m[own] / m[rival]),
+            found,  # type: ignore[misc]
+        )
+        rows.append(BenchRow(test + own, f"below {rival}", share, "%", target, interval=around))
     return rows
 
 
-def _pair(values: list[float]) -> tuple[float, float]:
-    low, high = values
-    return float(low), float(high)
+def groups(parts: Path | None = None, key: Mapping[str, Any] | None = None) -> dict[str, Group]:
+    """The groups of rows. parts: File that keeps what has been flown in winds, fits beside it. key: Of the run."""
+    store = Store(parts, key or {})
+    name = hashlib.sha256(json.dumps(dict(key or {}), sort_keys=True, default=str).encode()).hexdigest()[:16]
+    folder = None if parts is None else parts.with_name(f"{parts.name}-{name}")
+    return {
+        "solve times": solve_times,
+        "eight": eight,
+        "rivals": rivals,
+        "programs": programs,
+        "wind": lambda seed, quick: wind(seed, quick, store, folder),
+    }
 
 
-GROUPS: dict[str, Callable[[int, bool], list[BenchRow]]] = {
-    "solve times": solve_times,
-    "eight": eight,
-    "rivals": rivals,
-    "programs": programs,
-    "wind": wind,
-}
+def identity() -> dict[str, Any]:
+    """What tells runs with other estimators apart."""
+    return {"estimators": json.loads(estimators_file().read_text(encoding="utf-8"))}
+
+
+def finish(report: Mapping[str, Any], target: Path | None) -> None:
+    """The report is written: its fits are of no more use."""
+    if target is not None:
+        for folder in target.parent.glob(f"{target.name}.parts-*"):
+            shutil.rmtree(folder)

@@ -15,12 +15,12 @@ def arguments() -> tuple[Argument, ...]:
     """All launch arguments."""
     return (
         Argument("controller", "nmpc", "the control law", ("nmpc", "computed-torque")),
-        Argument("model", "nominal", "nominal, oracle, or a file of control-stack fit lagrangian"),
+        Argument("model", "nominal", "nominal, oracle, learned, or a path of control-stack fit lagrangian"),
         Argument(
             "estimator",
             "own",
             "of what the model does not know",
-            ("own", "none", "payload", "force", "disturbance"),
+            ("own", "none", "payload", "force-ekf", "force", "disturbance"),
         ),
         Argument("arm", "panda", "a shipped arm (panda, iiwa, planar), or an arm file or URDF"),
         Argument("reference", "multi_sine", "what is followed", ("multi_sine", "point_to_point")),

@@ -15,8 +15,8 @@ from matplotlib.figure import Figure
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks.arm import contenders, shipped
-from benchmarks.arm_runs import DROP, DURATION, SWAP, Run, carried_out, scene
+from benchmarks.arm_models import chosen, contenders, is_ablation
+from benchmarks.arm_runs import DROP, DURATION, SWAP, Run, Runs, scene
 
 _COLOURS = ("#6B7480", "#22272E", "#D55E00", "#E69F00", "#CC79A7", "#56B4E9", "#9A6324", "#0072B2")
 
@@ -25,20 +25,20 @@ def main() -> None:
     """Runs and draws."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", required=True, type=Path)
-    parser.add_argument("--models", nargs="*", default=[], help="learned models (default: those that ship)")
+    parser.add_argument("--models", nargs="+", help="the first of each kind is drawn (default: those that ship)")
     parser.add_argument("--number", type=int, default=0, help="of the loads and the reference")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--duration", type=float, default=DURATION)
     parser.add_argument("--only", nargs="*", help="labels, as in the bench (default: all)")
     options = parser.parse_args()
-    chosen = [c for c in contenders(options.models or shipped()) if not options.only or c.label in options.only]
-    runs = [Run(c, "changes", options.number, options.seed, options.duration) for c in chosen]
-    found = carried_out(runs, None, workers=1)
+    shown = {c.label: c for c in reversed(contenders(chosen(options.models))) if not is_ablation(c.label)}
+    flown = [c for label, c in reversed(shown.items()) if not options.only or label in options.only]
+    found = Runs(workers=1)([Run(c, "changes", options.number, options.seed, options.duration) for c in flown])
     _, first, second = scene(options.number, options.seed, options.duration)
     figure = Figure(figsize=(10.0, 4.4), dpi=100, facecolor="white", layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots()
-    for k, (contender, result) in enumerate(zip(chosen, found, strict=True)):
+    for k, (contender, result) in enumerate(zip(flown, found, strict=True)):
         error = 1e3 * np.asarray(result["error"])
         size = float(np.sqrt(np.mean(error**2)))
         colour = _COLOURS[k % len(_COLOURS)]

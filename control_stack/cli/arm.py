@@ -23,7 +23,8 @@ _EPILOG = """examples:
   control-stack arm --load 2,0.05,0,0.1                             NMPC, nominal model, 2 kg held, over ROS 2
   control-stack arm --model oracle --load 2 --drop 5 --no-ros       true parameters, in one process
   control-stack arm --estimator payload --load 3 --swap 4:1,0.1,0,0
-  control-stack arm --model fit/model.safetensors --load 2.5        a learned model with its own estimator
+  control-stack arm --model learned --load 2.5                      the model that ships, with its own estimator
+  control-stack arm --model fit/panda --load 2.5                    a model of control-stack fit lagrangian
 """
 
 
@@ -61,12 +62,12 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     )
     add = parser.add_argument
     add("--controller", default="nmpc", metavar="NAME", help="nmpc (default) or computed-torque")
-    add("--model", default="nominal", metavar="NAME|FILE",
-        help="nominal (default: as if nothing were held), oracle (told the load), or a file of "
-        "control-stack fit lagrangian")  # fmt: skip
+    add("--model", default="nominal", metavar="NAME|PATH",
+        help="nominal (default: as if nothing were held), oracle (told the load), learned (the model that ships), or "
+        "a folder or file of control-stack fit lagrangian")  # fmt: skip
     add("--estimator", default="own", metavar="NAME",
-        help="own (default: a learned model's), none, or with the nominal model payload, force or "
-        "disturbance")  # fmt: skip
+        help="own (default: a learned model's), none, or with the nominal model payload, force-ekf, "
+        "force or disturbance")  # fmt: skip
     add("--arm", default="panda", metavar="NAME|FILE", help="panda (default), iiwa, planar, or an arm file or URDF")
     add("--reference", default="multi_sine", choices=KINDS, help="what is followed (default multi_sine)")
     add("--duration", default=10.0, type=float, metavar="S", help="of the reference, from 4 to 60 s (default 10)")
@@ -86,7 +87,13 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     add("--compute-delay", default="fixed", choices=("none", "fixed", "measured"),
         help="when a command acts: none: at once; fixed: a period of 20 ms after its state (default); measured: after "
         "the time it took")  # fmt: skip
-    add("--deadline", default=0.0, type=float, metavar="S", help="wall time of an NMPC call, s (default 0: none)")
+    add(
+        "--deadline",
+        default=0.0,
+        type=float,
+        metavar="S",
+        help="wall time of a whole NMPC call, s (default 0: none)",
+    )
     add("--settings", default="", metavar="FILE", help="JSON of the controller's settings (default: as tuned)")
     add("--tolerance", default=0.1, type=float, metavar="M", help="RMS error of the flange, m (default 0.1)")
     add_run_options(parser, "arm")
@@ -117,6 +124,7 @@ def resolve(options: argparse.Namespace) -> ArmConfig:
     """Checks everything that can be checked before anything starts. Raises ControlStackError."""
     from control_stack.arm.library import load_arm
     from controllers.arm.factory import make_controller, read_settings
+    from controllers.arm.models import MODELS, SHIPPED
     from sim.arm.bullet import BulletArm
     from sim.arm.closed_loop import simulation, start_reference
     from sim.bullet import import_pybullet
@@ -153,10 +161,10 @@ def resolve(options: argparse.Namespace) -> ArmConfig:
     BulletArm(arm, simulation(options.seed, options.sensors, options.friction))
     if not options.no_ros:
         check_ros("move the arm")
-    is_file = Path(options.model).exists()
+    is_path = options.model not in (*MODELS, SHIPPED)
     return ArmConfig(
         controller=options.controller,
-        model=str(Path(options.model).resolve()) if is_file else options.model,
+        model=str(Path(options.model).resolve()) if is_path else options.model,
         estimator=options.estimator,
         arm=str(Path(options.arm).resolve()) if Path(options.arm).is_file() else options.arm,
         reference=options.reference,

@@ -56,8 +56,8 @@ def add_parser(commands: argparse._SubParsersAction) -> None:
     only.add_argument("--tasks", nargs="+", metavar="NAME", help="those to measure (default: all that have a fit; with "
                       "--quick two of them)")  # fmt: skip
     only = parser.add_argument_group("bench arm")
-    only.add_argument("--models", nargs="+", metavar="FILE", help="learned models of the Panda, one for each seed of "
-                      "training (default: those that ship)")  # fmt: skip
+    only.add_argument("--models", nargs="+", metavar="PATH", help="fits of the Panda: one for each seed of training, "
+                      "black boxes, oracle or no context, other structures (default: those that ship)")  # fmt: skip
     parser.set_defaults(run=run)
 
 
@@ -111,7 +111,7 @@ def _groups(
 ) -> dict[str, Group]:  # fmt: skip
     module = _module(name)
     given = {own: getattr(options, own) for own in _OWN.get(name, ())}
-    if name in ("mip", "arm"):  # those whose groups take long enough to go on within
+    if name in ("mip", "arm", "nmpc"):  # those whose groups take long enough to go on within
         return module.groups(**given, parts=parts, key=key or {})
     return module.groups(**given) if given else module.GROUPS
 

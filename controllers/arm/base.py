@@ -85,12 +85,17 @@ class ArmController:
         self.last_result = ControlResult()
         self._sent: list[tuple[float, Array]] = []  # (stamp, torque) of the last two commands
         self._durations: deque[float] = deque(maxlen=_RECENT)
+        self._began = 0.0
         if self._estimator is not None:
             self._estimator.reset()
 
     def __call__(self, t: float, state: ArmState, reference: JointReference) -> JointCommand:
-        """The command for this state. Raises InputRejected ("nan", "shape") for a state that is none of this arm's."""
-        started = self._clock()
+        """The command for this state.
+
+        Raises:
+            InputRejected: "nan" or "shape": a state that is none of this arm's, or one that the model makes nothing of.
+        """
+        self._began = self._clock()
         t = round(t, 9)  # stamps are whole nanoseconds: the same time is the same number wherever it came from
         x = np.concatenate([state.position, state.velocity])
         if x.shape != (2 * self.arm.joints,):
@@ -108,8 +113,10 @@ class ArmController:
         if delay > 0.0 and self._sent:
             x = np.asarray(self._flow(x, self._sent[-1][1], self.p, delay)).ravel()
         effort = self._torque(t, x, reference, delay)
+        if not np.isfinite(effort).all():
+            raise InputRejected("nan", f"{self.name}: torques of the model for this state")
         self._sent = [*self._sent[-1:], (t, effort)]
-        self._durations.append(self._clock() - started)
+        self._durations.append(self._clock() - self._began)
         return JointCommand(effort, state.stamp)
 
     @property

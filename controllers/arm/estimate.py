@@ -7,8 +7,8 @@ period tells the torque that was needed, and no state has to be guessed. In that
 or a whole inertia, however far the estimate is off; a filter that predicts velocities instead is linear about the load
 it believes in, and sends the arm astray when a heavy one is dropped: the last joint then gains 6 rad/s in a period.
 
-Which entries of p are theta makes the estimator: the force on the flange (3; that of Schulze, Peters and Arenz 2025 has
-the arm's state in it as well), mass and first moments of a load (4), or torques on all joints (n): then NMPC with it is
+Which entries of p are theta makes the estimator: the force on the flange (3; ``force_ekf`` has the arm's state in it as
+well), mass and first moments of a load (4), or torques on all joints (n): then NMPC with it is
 offset-free.
 """
 
@@ -62,7 +62,7 @@ class FilterSettings:
 
 _TANGENTS = 4  # steps onto what can be
 _ITERATIONS = 3  # of an update of a theta in which torques are not linear
-_JITTER = 0.5  # of the period: a longer or shorter time between states is a gap, over which nothing is learnt
+JITTER = 0.5  # of the period: a longer or shorter time between states is a gap, over which nothing is learnt
 
 
 class Unknown:
@@ -177,7 +177,7 @@ class ParameterFilter:
         """See ``ArmEstimator``."""
         before, self._before = self._before, (t, state)
         self._cov = self._cov + self._walk
-        if before is None or abs(t - before[0] - self._dt) > _JITTER * self._dt:
+        if before is None or abs(t - before[0] - self._dt) > JITTER * self._dt:
             return self.p.copy(), self._std()
         dt, last = t - before[0], before[1]
         q = 0.5 * (last.position + state.position)

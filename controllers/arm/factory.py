@@ -6,7 +6,6 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -17,26 +16,46 @@ from control_stack.learning.lagrangian import structure_of
 from control_stack.learning.lagrangian.structures import BLACK_BOXES
 from controllers.arm.base import ArmController
 from controllers.arm.computed_torque import ComputedTorque, Gains
-from controllers.arm.models import ESTIMATORS, MODELS, NONE, OWN, TUNING, FilterTuning, make_estimator, make_model
+from controllers.arm.models import (
+    ESTIMATORS,
+    MODELS,
+    NONE,
+    OWN,
+    SHIPPED,
+    TUNING,
+    FilterTuning,
+    make_estimator,
+    make_model,
+)
 from controllers.arm.nmpc import ArmNmpc, ArmWeights
 from controllers.nmpc.solver import Settings
 
 CONTROLLERS = ("nmpc", "computed-torque")
 RATE_HZ, HORIZON = 50.0, 12
-_TUNED = "tuned.json"
 
 
 def tuned(controller: str, model: str, estimator: str) -> dict[str, float | str]:
-    """The settings that were found for a combination; those of "learned" and "black-box" serve all such models."""
-    stored = json.loads(resources.files("controllers.arm").joinpath(_TUNED).read_text(encoding="utf-8"))
-    return dict(stored.get(f"{controller} {sort_of(model)} {estimator}", {}))
+    """The settings that were found for a combination; those of a sort of learned model serve all of that sort."""
+    stored = json.loads(tuned_file().read_text(encoding="utf-8"))
+    return dict(stored.get(combination(controller, model, estimator), {}))
+
+
+def tuned_file() -> Path:
+    """Where the settings that were found lie."""
+    return Path(__file__).with_name("tuned.json")
+
+
+def combination(controller: str, model: str, estimator: str) -> str:
+    """Its name among the tuned ones."""
+    return f"{controller} {sort_of(model)} {estimator}"
 
 
 def sort_of(model: str) -> str:
-    """Of a model's name or path: "nominal", "oracle", "learned" (a Lagrangian model) or "black-box"."""
-    if model in MODELS:
+    """Of a model's name or path: "nominal", "oracle", "learned" (a Lagrangian model), or which of ``BLACK_BOXES``."""
+    if model in (*MODELS, SHIPPED):
         return model
-    return "black-box" if structure_of(model) in BLACK_BOXES else "learned"
+    structure = structure_of(model)
+    return structure if structure in BLACK_BOXES else SHIPPED
 
 
 def read_settings(path: str | Path) -> dict[str, float | str]:
@@ -71,12 +90,12 @@ def make_controller(
     Args:
         arm: Its parameters.
         controller: One of ``CONTROLLERS``.
-        model: "nominal", "oracle" or a learned model's path.
+        model: "nominal", "oracle", "learned" (the one that ships) or a learned model's path.
         estimator: "own" (that of a learned model, the oracle's knowledge, nothing for the nominal one), "none", or
             one of ``ESTIMATORS``.
-        changes: What the oracle knows of.
+        changes: What the oracle knows of, be it nominal or learned.
         delay: See ``ArmController``.
-        deadline: s of wall time of an NMPC call; None: iterations are counted only.
+        deadline: s of wall time of an NMPC call, estimator and all; None: iterations are counted only.
         settings: Instead of those that were tuned.
 
     Raises:

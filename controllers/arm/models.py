@@ -11,13 +11,16 @@ import numpy as np
 from control_stack.arm.changes import LoadChange, load_at
 from control_stack.arm.parameters import ArmParameters
 from control_stack.errors import InvalidInput, UnknownName
+from control_stack.learning.shipped import arm_model
 from control_stack.types import ArmState, Array, JointCommand
 from controllers.arm.estimate import ArmEstimator, FilterSettings, ParameterFilter, PointMass, Unknown
+from controllers.arm.force_ekf import ForceEkf
 from controllers.arm.nominal import defaults, disturbance, flange_force, nominal_step
 from controllers.arm.step import InverseStep
 
 MODELS = ("nominal", "oracle")
-ESTIMATORS = ("payload", "force", "disturbance")
+SHIPPED = "learned"  # the model of the arm that comes with the package
+ESTIMATORS = ("payload", "force-ekf", "force", "disturbance")
 NONE, OWN = "none", "own"
 
 # Priors of theta: kg and kg m; N; share of each joint's torque limit.
@@ -34,7 +37,7 @@ class FilterTuning:
 
 
 # A force, or torques, that follow every period at once push light joints out of hand: for these the default is slow.
-TUNING = {"payload": FilterTuning(0.03, 0.01, 20.0), "force": FilterTuning(), "disturbance": FilterTuning()}
+TUNING = {name: FilterTuning() for name in ESTIMATORS} | {"payload": FilterTuning(0.03, 0.01, 20.0)}
 
 
 class KnownLoads:
@@ -59,21 +62,22 @@ def make_model(
 
     Args:
         arm: Its parameters.
-        name: "nominal" (nothing held), "oracle" (told all changes of the load), or the path of a learned model.
+        name: "nominal" (nothing held), "oracle" (told all changes of the load), "learned" (the model that ships), or
+            the path of a learned model: the folder of a fit, or its file.
         dt: Step, s.
         changes: What the oracle knows.
 
     Raises:
         UnknownName: Neither a name nor a file.
-        InvalidInput: The learned model is of another arm.
+        InvalidInput: The learned model is of another arm, or none ships for this one.
     """
     if name in MODELS:
         return nominal_step(arm, dt), KnownLoads(arm, changes) if name == "oracle" else None
-    if not Path(name).exists():
-        raise UnknownName("arm model (a name or a file)", name, MODELS)
+    if name != SHIPPED and not Path(name).exists():
+        raise UnknownName("arm model (a name, a file or the folder of a fit)", name, (*MODELS, SHIPPED))
     from controllers.arm.learned import learned_model
 
-    return learned_model(arm, Path(name), dt)
+    return learned_model(arm, arm_model(arm.name) if name == SHIPPED else Path(name), dt, changes)
 
 
 def make_estimator(
@@ -82,7 +86,8 @@ def make_estimator(
     """An estimator of what the nominal model does not know.
 
     Args:
-        name: "payload" (mass and first moments), "force" (on the flange), "disturbance" (torques on all joints).
+        name: "payload" (mass and first moments), "force-ekf" (on the flange, with the arm's state), "force" (from
+            torques), "disturbance" (torques on all joints).
 
     Raises:
         UnknownName: No such estimator.
@@ -97,10 +102,10 @@ def make_estimator(
     prior: float | tuple[float, ...]
     if name == "payload":
         unknown, prior = PointMass(), _PAYLOAD
-    elif name == "force":
+    elif name in ("force", "force-ekf"):
         unknown, prior = Unknown(flange_force(arm.joints)), _FORCE
     else:
         unknown, prior = Unknown(disturbance(arm.joints)), tuple((_SHARE * np.abs(arm.torque_limit)).tolist())
     noise = tuple((t.torque_noise * arm.torque_limit).tolist())
     settings = FilterSettings(prior, t.drift, torque_noise=noise, surprise=t.surprise)
-    return ParameterFilter(model, unknown, settings)
+    return ForceEkf(arm, model, settings) if name == "force-ekf" else ParameterFilter(model, unknown, settings)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -19,15 +20,18 @@ from control_stack.types import Array, JointReference
 from controllers.arm.base import ArmController, ahead
 from controllers.arm.estimate import ArmEstimator
 from controllers.arm.step import InverseStep
+from controllers.nmpc.gauss_newton import Guess
 from controllers.nmpc.problem import Constraint, Problem, state_limits
 from controllers.nmpc.solver import Nmpc, Settings, Solution
 
 INPUT_REFERENCES = ("inverse", "gravity", "zero")
-_SOFT = 20.0  # cost of a radian, or a radian per second, beyond a limit: a jolt must not be met with all joints at once
+# Cost of a radian, or a radian per second, beyond a limit: more than any error is worth, so that limits hold wherever
+# torques can keep them. Every joint and side has a slack of its own, for angles and for speeds, which pays for the
+# worst of the horizon: what a jolt has already done costs the same whatever is planned.
+_SOFT = 3e4
 _TYPICAL = Load.box(1.0, (0.1, 0.1, 0.1), (0.1, 0.0, 0.1))
 _JUMP = 0.5  # rad/s beside the plan after one period: a load has come or gone, or the arm has hit something
-_MORE = 3  # Gauss-Newton steps then, beyond the one of every call
-_BRAKE = 0.1  # s within which the safe torques would take all speed but 1/e
+_BRAKE = 0.1  # s within which the safe torques would take all speed but 1/e, and a way back all error
 
 
 @dataclass(frozen=True)
@@ -43,9 +47,9 @@ class ArmWeights:
         input_reference: What torques are compared with: "inverse" dynamics along the reference, "gravity", "zero".
     """
 
-    position: float = 0.03
-    velocity: float = 0.6
-    acceleration: float = 4.0
+    position: float = 0.02
+    velocity: float = 0.5
+    acceleration: float = 20.0
     flange: float = np.inf
     terminal: float = 2.0
     input_reference: str = "inverse"
@@ -106,12 +110,15 @@ def _hold(arm: ArmParameters, model: InverseStep) -> Array:
 class ArmNmpc(ArmController):
     """Nonlinear MPC of joint torques, by real-time iteration unless ``settings`` say otherwise.
 
+    A call takes one step, whatever has happened: where speeds are not what the last plan foresaw (a load has come or
+    gone), that step begins at a way back to the reference instead of the last plan.
+
     Without an answer of the solver the last plan is carried out for ``Settings.patience`` steps; then come the safe
     torques "brake": those that hold the arm against gravity and take its speed, by the model with the present p.
 
     Args:
         arm, model, rate_hz, delay, estimator, clock: As of every ``ArmController``; steps of the model are planned.
-        settings: Method, iterations, deadline, patience.
+        settings: Method, iterations, patience; deadline of a whole call: estimator, state ahead, references, solver.
         weights: Of the errors.
         horizon, blocks: Steps, and over how many each input is held.
         constraints: Beyond the arm's own, e.g. ``keep_out``.
@@ -138,29 +145,31 @@ class ArmNmpc(ArmController):
         **clock: Any,
     ):
         self.weights = weights or ArmWeights()
-        self._nmpc = Nmpc(arm_problem(arm, model, self.weights, horizon, blocks, constraints), self._brake, settings)
+        problem = arm_problem(arm, model, self.weights, horizon, blocks, constraints)
+        # Without rollouts, which cost as much as another step: there is a way back for plans that are no good.
+        self._nmpc = Nmpc(problem, self._brake, replace(settings or Settings(), torn=np.inf))
         self._steps = model.spec.dt * np.arange(horizon + 1)
         self._kinematics = ArmDynamics(arm, model.spec.dt)
         super().__init__(arm, model, rate_hz, delay, estimator, **clock)
 
     @property
     def counts(self) -> dict[str, int]:
-        """Calls by status, and fallbacks by reason."""
+        """Since the last reset: calls by status, fallbacks by reason, and those "late" by the time of all the call."""
         return dict(self._nmpc.counts)
 
     def reset(self) -> None:
         """Forgets plan, past and what was estimated."""
         super().reset()
         self._nmpc.reset()
+        self._nmpc.counts.clear()
         self.solution: Solution | None = None
 
     def _torque(self, t: float, x: Array, reference: JointReference, delay: float) -> Array:
         y = self._references(reference, delay)
         elapsed = max(t - self._sent[-1][0], 0.0) if self._sent else self._period
-        again = _MORE if self._jumped(x, elapsed) else 0
-        self.solution = s = self._nmpc.solve(x, y, self.p, elapsed)
-        for _ in range(again):
-            self.solution = s = self._nmpc.solve(x, y, self.p, 0.0)
+        anew = partial(self._way_back, x, y) if self._jumped(x, elapsed) else None
+        spent = self._clock() - self._began
+        self.solution = s = self._nmpc.solve(x, y, self.p, elapsed, spent=spent, anew=anew)
         status = f"{s.status}: {s.reason}" if s.reason else s.status
         self.last_result = ControlResult(status, s.cost, s.solve_time, s.states, s.iterations)
         return s.inputs[0].copy()
@@ -172,6 +181,22 @@ class ArmNmpc(ArmController):
         k = min(round(elapsed / self.model.spec.dt), len(self.solution.states) - 1)
         n = self.arm.joints
         return float(np.abs(x[n:] - self.solution.states[k, n:]).max()) > _JUMP
+
+    def _way_back(self, x: Array, y: Array) -> Guess:
+        """A plan on which the errors of a state die out, critically damped, by the torques that the model says.
+
+            e(t) = (e_0 + (e'_0 + w e_0) t) exp(-w t),   w = 1 / _BRAKE
+
+        It is near what can be done from any state, so that one step from it will do where the last plan is no place
+        to linearise at.
+        """
+        n, h, w, t = self.arm.joints, self.model.spec.dt, 1.0 / _BRAKE, self._steps[:, None]
+        e, rate = x[:n] - y[0, :n], x[n:] - y[0, n : 2 * n]
+        off, fade = e + (rate + w * e) * t, np.exp(-w * t)
+        states = y[:, : 2 * n] + np.concatenate([fade * off, fade * (rate + w * e - w * off)], axis=1)
+        q, v = states[:, :n], states[:, n:]
+        tau = self.inverse(0.5 * (q[1:] + q[:-1]), np.diff(q, axis=0) / h, np.diff(v, axis=0) / h)
+        return self._nmpc.guess(states, np.clip(tau, -self.arm.torque_limit, self.arm.torque_limit))
 
     def _references(self, reference: JointReference, delay: float) -> Array:
         """(N + 1, 3n + 3); the torque of a step is that of its middle, the flange's place 0 where it weighs nothing."""

@@ -29,7 +29,7 @@ from controllers.arm.report import values
 PARAMETERS = (
     Declared("arm", "panda", "a shipped arm, or an arm file or URDF"),
     Declared("controller", "nmpc", "the control law", choices=CONTROLLERS),
-    Declared("model", "nominal", "nominal, oracle, or a file of control-stack fit lagrangian"),
+    Declared("model", "nominal", "nominal, oracle, learned, or a path of control-stack fit lagrangian"),
     Declared("estimator", OWN, "of what the model does not know", choices=(OWN, NONE, *ESTIMATORS)),
     Declared("changes", "", "loads that the oracle is told, as T:KG,X,Y,Z;T:KG"),
     Declared("compute_delay", "fixed", "as of the arm node", choices=("none", "fixed", "measured")),

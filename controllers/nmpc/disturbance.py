@@ -13,9 +13,11 @@ model's drag, learned or not.
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -64,10 +66,13 @@ class FilterNoise:
             raise InvalidInput("an estimator needs wind or force to change, else there is nothing to estimate")
 
 
-# The best of a few on the X500; scripts/tune_estimators.py looks for better ones, with as many trials for each.
+def estimators_file() -> Path:
+    """Where ``scripts/tune_estimators.py`` writes the noises of ``ESTIMATORS``."""
+    return Path(__file__).with_name("estimators.json")
+
+
 ESTIMATORS: Mapping[str, FilterNoise] = {
-    "force": FilterNoise(force=4.0),
-    "wind": FilterNoise(wind=4.0),
+    name: FilterNoise(**noise) for name, noise in json.loads(estimators_file().read_text(encoding="utf-8")).items()
 }
 
 

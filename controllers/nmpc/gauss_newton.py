@@ -14,8 +14,6 @@ from controllers.nmpc.problem import Problem
 from controllers.nmpc.quadratic import QuadraticProgram
 from controllers.nmpc.stages import Stages
 
-# Of a plan's own way: with wider gaps between its steps it is no place to linearise at, and its inputs are rolled out.
-_TORN = 0.5
 _SMALLEST = 1.0 / 64.0  # of a full step that converged SQP shrinks to
 
 
@@ -65,8 +63,9 @@ class Step:
 class GaussNewton:
     """Steps of one problem; everything is built here, nothing in ``step``."""
 
-    def __init__(self, problem: Problem, stages: Stages, qp_iterations: int):
-        self.problem, self._stages = problem, stages
+    def __init__(self, problem: Problem, stages: Stages, qp_iterations: int, torn: float):
+        """``qp_iterations``, ``torn``: As of ``solver.Settings``."""
+        self.problem, self._stages, self._torn = problem, stages, torn
         self._condenser = Condenser(problem, stages.kinds)
         self._qp = QuadraticProgram(self._condenser, qp_iterations)
         self._of_step = np.repeat(np.arange(len(problem.block_lengths)), problem.block_lengths)
@@ -82,7 +81,8 @@ class GaussNewton:
         s, c, x, y, p = self._stages, self._condenser, guess.states, asked.y, asked.p
         u = guess.blocks[self._of_step]
         after, a, b = s.dynamics(x[:-1], u, p)
-        if not np.abs(after[:, 0] - x[1:]).sum() <= _TORN * np.abs(np.diff(x, axis=0)).sum():
+        way = np.abs(np.diff(x, axis=0)).sum()
+        if math.isfinite(self._torn) and not np.abs(after[:, 0] - x[1:]).sum() <= self._torn * way:
             x = np.concatenate([asked.x[None], s.rollout(asked.x, u, p)[0][:, 0]])
             after, a, b = s.dynamics(x[:-1], u, p)
         r, rx, ru = s.cost(x[:-1], u, p, y[:-1])

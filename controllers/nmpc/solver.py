@@ -34,8 +34,11 @@ class Settings:
         qp_iterations: Most changes of the active set in one quadratic program.
         iterations: Most steps of sqp or ipopt.
         tolerance: sqp ends at steps below this (inputs relative to half their range, gaps in their units); ipopt's tol.
-        deadline: s of a call; None: only iterations are counted. Once it has passed no quadratic program is begun: rti
-            falls back, sqp answers with its best. ipopt is told it as its time limit.
+        deadline: s of a call, what its caller says to have spent included; None: only iterations are counted. Once it
+            has passed no quadratic program is begun: rti falls back, sqp answers with its best. ipopt is told it as
+            its time limit.
+        torn: Gaps of a plan over its own way, above which it is no place to linearise at and its inputs are rolled out
+            first, which costs a second linearisation; inf: never.
         patience: Steps of the model for which the last good plan is flown on before the safe input takes its place.
     """
 
@@ -44,6 +47,7 @@ class Settings:
     iterations: int = 50
     tolerance: float = 1e-7
     deadline: float | None = None
+    torn: float = 0.5
     patience: float = 5.0
 
     def __post_init__(self) -> None:
@@ -51,6 +55,8 @@ class Settings:
             raise UnknownName("nmpc method", self.method, METHODS)
         if min(self.qp_iterations, self.iterations) < 1 or not self.tolerance > 0.0 or not self.patience >= 0.0:
             raise InvalidInput("nmpc: iterations are at least 1, the tolerance is positive, patience not negative")
+        if not self.torn > 0.0:
+            raise InvalidInput("nmpc: torn is a positive share, or inf")
         if self.deadline is not None and not self.deadline > 0.0:
             raise InvalidInput("nmpc: a deadline is a positive number of seconds, or None")
 
@@ -107,7 +113,7 @@ class Nmpc:
         self.counts: Counter[str] = Counter()
         self._stages = Stages(problem)
         s = self.settings
-        self._newton = GaussNewton(problem, self._stages, s.qp_iterations)
+        self._newton = GaussNewton(problem, self._stages, s.qp_iterations, s.torn)
         exact = s.method == "ipopt"
         self._interior = InteriorPoint(self._stages, s.iterations, s.deadline, s.tolerance) if exact else None
         lengths = problem.block_lengths
@@ -128,6 +134,8 @@ class Nmpc:
         p: Array | None = None,
         elapsed: float | None = None,
         before: Array | None = None,
+        spent: float = 0.0,
+        anew: Callable[[], Guess] | None = None,
     ) -> Solution:
         """The plan from state x on.
 
@@ -135,6 +143,9 @@ class Nmpc:
             x: (nx,). reference: (N + 1, ny) y_0 .. y_N. p: Parameters; None takes the model's defaults.
             elapsed: s since the last call, by which its plan is moved on; None: one step of the model.
             before: (nu,) input in force now; None: the first of the last plan.
+            spent: s of the deadline that the caller has used already.
+            anew: Gives a plan to begin at in place of the last one, for a state that this one did not foresee. The
+                last one stays what a fallback carries out.
 
         Raises:
             InputRejected: "nan" or "shape": x, reference, p or before; nothing changes.
@@ -148,13 +159,18 @@ class Nmpc:
             self._age, guess = math.inf, self._begin(asked.x)
         else:
             guess = self._moved_on(self._guess, steps)
-        times: dict[str, float] = {}
+        begin = guess if anew is None else anew()
         if self._interior is None:
-            solution = self._newton_steps(guess, asked, times)
+            until = math.inf if self.settings.deadline is None else started + self.settings.deadline - spent
+            solution = self._newton_steps(begin, guess, asked, until)
         else:
-            solution = self._exact(self._interior, guess, asked)
+            solution = self._exact(self._interior, begin, guess, asked)
         self._before = solution.inputs[0]
-        return self._counted(replace(solution, solve_time=time.perf_counter() - started))
+        return self._counted(replace(solution, solve_time=time.perf_counter() - started), spent)
+
+    def guess(self, states: Array, inputs: Array) -> Guess:
+        """A plan to begin at, of states (N + 1, nx) and inputs (N, nu); each block takes its first step's input."""
+        return Guess(states, inputs[self._first])
 
     def _checked(self, x: Array, reference: Array, p: Array, elapsed: float, before: Array | None) -> Asked:
         problem = self.problem
@@ -195,11 +211,11 @@ class Nmpc:
         share = (at - low)[:, None]
         return Guess(states, (1.0 - share) * inputs[low] + share * inputs[np.minimum(low + 1, n - 1)])
 
-    def _newton_steps(self, guess: Guess, asked: Asked, times: dict[str, float]) -> Solution:
-        s = self.settings
-        until = math.inf if s.deadline is None else time.perf_counter() + s.deadline
+    def _newton_steps(self, guess: Guess, last: Guess, asked: Asked, until: float) -> Solution:
+        """From a guess; ``last`` is the last plan. until: Of time.perf_counter()."""
+        s, times = self.settings, dict[str, float]()
         most = 1 if s.method == "rti" else s.iterations
-        done, reason, length, cost, violation, before = 0, "", math.inf, math.nan, 0.0, guess
+        done, reason, length, cost, violation = 0, "", math.inf, math.nan, 0.0
         while done < most and length > s.tolerance:
             step = self._newton.step(guess, asked, until, times)
             if isinstance(step, str):
@@ -212,16 +228,16 @@ class Nmpc:
                 guess = self._newton.shortened(step, asked)
             done += 1
         if not guess.is_finite():
-            reason, guess, done = "not_finite", before, 0
+            reason, done = "not_finite", 0
         if reason and not (done and reason == "deadline"):
-            return self._fall_back(before, asked, reason, times)
+            return self._fall_back(last, asked, reason, times)
         status = "ok" if most == 1 or length <= s.tolerance else "limit"
         return self._found(guess, Solution(status, "", *self._plan(guess), cost, violation, length, done, times=times))
 
-    def _exact(self, solver: InteriorPoint, guess: Guess, asked: Asked) -> Solution:
+    def _exact(self, solver: InteriorPoint, guess: Guess, last: Guess, asked: Asked) -> Solution:
         found, cost, violation, done, status = solver(guess, asked)
         if status not in ("ok", "limit") or not found.is_finite():
-            return self._fall_back(guess, asked, "not_finite" if status in ("ok", "limit") else status, {})
+            return self._fall_back(last, asked, "not_finite" if status in ("ok", "limit") else status, {})
         length = 0.0 if status == "ok" else math.inf
         return self._found(found, Solution(status, "", *self._plan(found), cost, violation, length, done))
 
@@ -243,10 +259,10 @@ class Nmpc:
         inputs, states = np.tile(safe, (problem.horizon, 1)), np.tile(asked.x, (problem.horizon + 1, 1))
         return Solution("safe", reason, inputs, states, times=times)
 
-    def _counted(self, solution: Solution) -> Solution:
+    def _counted(self, solution: Solution, spent: float) -> Solution:
         self.counts[solution.status] += 1
         if solution.reason:
             self.counts[solution.reason] += 1
-        if self.settings.deadline is not None and solution.solve_time > self.settings.deadline:
+        if self.settings.deadline is not None and solution.solve_time + spent > self.settings.deadline:
             self.counts["late"] += 1
         return solution

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 from control_stack.artefacts.joints import read_joints, topic_in
+from control_stack.learning.shipped import arm_model
 
 pytest.importorskip("pybullet")
 SHORT = ("arm", "--no-ros", "--duration", "4", "--seed", "3")
@@ -51,6 +53,21 @@ def test_equal_seeds_give_equal_runs_and_the_tolerance_decides_the_exit_code(arm
     assert one.summary["flange_rmse_m"] == two.summary["flange_rmse_m"] > 0.01
     assert one.code == int(one.summary["flange_rmse_m"] > 0.1)
     assert two.code == 1 and two.err == "failed: the flange's RMS error is above --tolerance 0.001 m\n"
+
+
+def test_the_model_that_ships_has_a_name_and_a_fit_is_named_by_its_folder(arm: Callable, tmp_path: Path) -> None:
+    shipped, fit = arm_model("panda"), tmp_path / "fit"
+    fit.mkdir()
+    for suffix in (".safetensors", ".json"):
+        shutil.copy(shipped.with_suffix(suffix), fit / f"model{suffix}")
+    options = ("--load", "2,0.05,0,0.1")
+    by_name, by_folder = (
+        arm("--model", model, *options, out=out) for model, out in (("learned", "a"), (str(fit), "b"))
+    )
+    assert by_name.code == by_folder.code == 0, by_name.err + by_folder.err
+    assert by_name.summary["flange_rmse_m"] == by_folder.summary["flange_rmse_m"] < 0.02
+    assert by_name.summary["model"] == "learned" and by_folder.summary["model"] == str(fit)
+    assert arm("--model", "learned", "--arm", "planar", out="c").code == 2
 
 
 @pytest.mark.parametrize(

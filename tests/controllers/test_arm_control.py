@@ -14,12 +14,13 @@ from control_stack.arm.library import load_arm
 from control_stack.arm.load import Load
 from control_stack.arm.sampled import SampledJoints
 from control_stack.errors import InputRejected, InvalidInput, UnknownName
-from control_stack.types import ArmState, JointReference
+from control_stack.types import ArmState, JointCommand, JointReference
 from controllers.arm.base import ArmController, following
 from controllers.arm.estimate import PointMass
 from controllers.arm.factory import make_controller
+from controllers.arm.models import make_estimator
 from controllers.arm.nmpc import ArmNmpc, ArmWeights
-from controllers.arm.nominal import nominal_step
+from controllers.arm.nominal import flange_force, nominal_step
 from controllers.nmpc.problem import Constraint
 from controllers.nmpc.solver import Settings
 
@@ -65,6 +66,24 @@ def test_the_payload_filter_finds_mass_and_first_moments_and_then_follows() -> N
     assert (controller.uncertainty[:4] > 0.0).all() and settled < 0.01
 
 
+@pytest.mark.parametrize("estimator", ["force-ekf", "force"])
+def test_a_force_on_the_flange_is_found_by_both_filters(estimator: str) -> None:
+    """On the filters' own model: a steady force, sensors with noise, an arm that swings."""
+    rng, model, n = np.random.default_rng(0), nominal_step(ARM, 0.02), ARM.joints
+    found = make_estimator(ARM, model, estimator)
+    p = np.array(model.spec.defaults)
+    p[flange_force(n)] = pushed = np.array([6.0, -4.0, -15.0])
+    x, hold = np.concatenate([ARM.home, np.zeros(n)]), ArmDynamics(ARM, 0.02)
+    torque = np.zeros(n)
+    for k in range(100):
+        q, v = x[:n] + 2e-5 * rng.standard_normal(n), x[n:] + 2e-3 * rng.standard_normal(n)
+        told, std = found.update(0.02 * k, ArmState(q, v), JointCommand(torque))
+        torque = np.asarray(hold.inverse(q, v, 40.0 * (ARM.home + 0.2 * np.sin(0.1 * k) - q) - 10.0 * v)).ravel()
+        x = model.step(x, torque, p)
+    np.testing.assert_allclose(told[flange_force(n)], pushed, atol=1.0)
+    assert (std[flange_force(n)] < 5.0).all() and not told[:10].any()
+
+
 def test_a_weight_on_the_flange_brings_it_nearer_with_a_wrong_model() -> None:
     """Beside the same weights of the joints; where the model is wrong there is an error to divide anew."""
     errors = []
@@ -99,6 +118,62 @@ def test_without_a_feasible_plan_it_brakes_and_holds_against_gravity() -> None:
     nominal = ArmDynamics(ARM, 0.02)
     expected = nominal.inverse(ARM.home, np.zeros(7), np.full(7, -2.0))  # all speed but 1/e in 0.1 s
     np.testing.assert_allclose(torque, np.clip(expected, -ARM.torque_limit, ARM.torque_limit), atol=1e-6)
+
+
+class Beyond:
+    """A reference that jumps to 0.2 rad beyond the second joint's stop."""
+
+    duration = 1.6
+
+    def __call__(self, t):
+        goal = ARM.home.copy()
+        if np.ndim(t) or t > 0.0:
+            goal[1] = ARM.position_upper[1] + 0.2
+        position = np.broadcast_to(goal, (*np.shape(t), 7))
+        return JointReference(position, np.zeros_like(position), np.zeros_like(position))
+
+
+@pytest.mark.parametrize("changes", [(), (LoadChange(0.0, HEAVY), LoadChange(0.6, Load()))])
+def test_limits_of_angles_and_speeds_hold_on_the_arm_itself(changes: Sequence[LoadChange]) -> None:
+    """Torques keep both; what a dropped load does within the period in which nobody knows of it is not theirs."""
+    controller = make_controller(ARM, "nmpc", "oracle", changes=changes, delay=0.02, settings={})
+    arm = BulletArm(ARM, simulation(0, "typical", 1.0))
+    arm.connect()
+    loop = ArmLoop(arm, Beyond(), changes, delay_of("fixed", 0.02))
+    beyond, speeds = [], []
+    while not loop.over:
+        loop.answer(controller(loop.t, arm.state(), following(Beyond(), loop.t)))
+        state = arm.true_state()
+        beyond.append(max((state.position - ARM.position_upper).max(), (ARM.position_lower - state.position).max()))
+        speeds.append((np.abs(state.velocity) / ARM.velocity_limit).max())
+    arm.close()
+    at = round(0.6 / 0.02)
+    known = [k for k in range(len(speeds)) if not changes or not at <= k < at + 5]
+    assert max(beyond) < 0.005 and max(speeds[k] for k in known) < 1.1
+    assert beyond[-1] > -0.02  # it went there
+    assert set(controller.counts) == {"ok"}
+
+
+def test_a_call_takes_one_step_however_far_the_state_is_from_the_plan() -> None:
+    controller = made()
+    still = JointReference(ARM.home, np.zeros(7), np.zeros(7))
+    controller(0.0, ArmState(ARM.home, np.zeros(7)), still)
+    for k in range(1, 4):  # a jolt of the wrist in each period
+        controller(0.02 * k, ArmState(ARM.home, np.array([0.0] * 6 + [(-1.0) ** k * 5.0])), still)
+        assert controller.last_result.iterations == 1
+    assert controller.counts == {"ok": 4}
+    controller.reset()
+    assert controller.counts == {}
+
+
+def test_the_deadline_is_of_the_whole_call() -> None:
+    """Time that passes before the solver begins is used up: here all of it, by a clock that jumps at every look."""
+    ticks = iter(np.arange(0.0, 100.0, 0.5))
+    controller = ArmNmpc(
+        ARM, nominal_step(ARM, 0.02), settings=Settings(deadline=0.4), clock=lambda: float(next(ticks))
+    )
+    controller(0.0, ArmState(ARM.home, np.zeros(7)), JointReference(ARM.home, np.zeros(7), np.zeros(7)))
+    assert controller.last_result.status == "safe: deadline" and controller.counts["late"] == 1
 
 
 def test_torques_stay_within_their_limits_whatever_is_asked() -> None:

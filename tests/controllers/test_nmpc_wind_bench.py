@@ -2,48 +2,80 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from benchmarks import nmpc, nmpc_wind
+from benchmarks.mip_statistics import Store
+from controllers.nmpc.disturbance import estimator_noise
 
 
-def test_a_share_saved_in_every_flight_is_certain_and_one_by_chance_is_not():
-    rival = np.random.default_rng(0).uniform(3.0, 6.0, (4, 5))
-    np.testing.assert_allclose(nmpc_wind.share_saved(0.8 * rival, rival, 1), (0.2, 0.2, 0.2))
-    other = np.random.default_rng(1).uniform(3.0, 6.0, (4, 5))
-    _, low, high = nmpc_wind.share_saved(other, rival, 1)
-    assert low < 0.0 < high
-
-
-def test_the_interval_of_a_mean_narrows_with_the_root_of_the_flights():
-    random = np.random.default_rng(2)
+def test_winds_are_the_units_of_an_interval_not_the_flights_in_them(monkeypatch):
+    """Gusts of one wind say little new: with errors that depend on the wind alone, more gusts narrow nothing."""
     widths = []
-    for count in (20, 320):
-        mean, low, high = nmpc_wind.interval(random.standard_normal((count, 1)) + 5.0, 0)
-        assert low < mean < high
+    for gusts in (1, 8):
+        monkeypatch.setattr(nmpc_wind, "GUSTS", gusts)
+        monkeypatch.setattr(nmpc_wind, "controller", lambda learned, noise: None)
+        monkeypatch.setattr(nmpc_wind, "fitted", lambda quick, seed, folder: None)
+        flown = []
+
+        def fly(pilot, wind, seed, flown=flown):
+            flown.append((wind, seed))
+            size = 0.001 * (1 + nmpc_wind.WINDS.index(wind))
+            return nmpc_wind.Flown(np.full((9999, 3), size), np.zeros((9999, 3)), np.zeros((9999, 3)))
+
+        monkeypatch.setattr(nmpc_wind, "fly_eight", fly)
+        rows = nmpc.wind(0, False, Store(None, {}), None)
+        assert len(set(flown)) == len(nmpc_wind.WINDS) * gusts
+        low, high = rows[0].interval
         widths.append(high - low)
-    assert widths[0] / widths[1] == pytest.approx(4.0, rel=0.4)
+    assert widths[0] == pytest.approx(widths[1]) and widths[0] > 0.5
 
 
 def test_rows_name_every_rival_and_hold_the_targets(monkeypatch):
-    level = {"nominal": 50.0, "nominal + force observer": 5.0, nmpc.LEARNED: 4.0}
-    found = {name: np.full((2, 2), 1e-3 * level.get(name, 6.0)) for name, _, _ in nmpc_wind.RIVALS}
-    monkeypatch.setattr(nmpc, "errors", lambda quick, seed: found)
-    rows = nmpc.wind(0, True)
-    targets = {row.metric: (round(row.value, 6), row.target) for row in rows if row.target}
-    assert targets == {"below nominal": (92.0, ">= 30"), "below nominal + force observer": (20.0, ">= 10")}
-    assert {name for name, _, _ in nmpc_wind.RIVALS} == {
-        row.test.partition("gusts: ")[2] for row in rows if row.metric == "RMSE, mean"
-    }
+    level = {"nominal": 50.0, "nominal + force observer": 5.0, nmpc.LEARNED: 4.0, nmpc.ALONE: 40.0}
+    found = {name: np.full((3, 2), 1e-3 * level.get(name, 6.0)) for name, _, _ in nmpc_wind.RIVALS}
+    monkeypatch.setattr(nmpc, "errors", lambda quick, seed, store, folder: found)
+    rows = nmpc.wind(0, True, Store(None, {}), None)
+    below = {(row.test.partition("gusts: ")[2], row.metric): (round(row.value, 6), row.target) for row in rows}
+    assert below[nmpc.LEARNED, "below nominal"] == (92.0, ">= 30")
+    assert below[nmpc.LEARNED, "below nominal + force observer"] == (20.0, ">= 10")
+    assert below[nmpc.ALONE, "below nominal"] == (20.0, None)
+    assert {name for name, _, _ in nmpc_wind.RIVALS} == {name for name, metric in below if metric == "RMSE, mean"}
+
+
+def test_flights_and_fits_of_a_run_that_was_stopped_are_not_made_again(monkeypatch, tmp_path):
+    called, flown = [], []
+
+    def call(*words):
+        called.append(words[0])
+        if words[0] == "fit":
+            out = Path(words[words.index("--out") + 1])
+            out.mkdir()
+            (out / "model.json").write_text("{}", encoding="utf-8")
+
+    monkeypatch.setattr(nmpc_wind, "_call", call)
+    monkeypatch.setattr(nmpc_wind, "load_residual", lambda out, *more: (out / "model.json").read_text())
+    monkeypatch.setattr(nmpc_wind, "controller", lambda learned, noise: None)
+    air = np.zeros((9999, 3))
+    monkeypatch.setattr(nmpc_wind, "fly_eight", lambda *a: flown.append(a) or nmpc_wind.Flown(air + 1.0, air, air))
+    for _ in range(2):
+        nmpc_wind.fitted.cache_clear()
+        nmpc_wind.errors(False, 0, Store(tmp_path / "parts", {"seed": 0}), tmp_path / "fits")
+    nmpc_wind.fitted.cache_clear()
+    assert called == [*["fly"] * len(nmpc_wind.LOGS), "fit"] * nmpc_wind.FITS
+    assert len(flown) == len(nmpc_wind.WINDS) * nmpc_wind.GUSTS * (3 + 3 * nmpc_wind.FITS)
 
 
 def test_no_wind_of_the_bench_is_one_that_estimators_were_tuned_in():
     import importlib.util
-    from pathlib import Path
 
     path = Path(__file__).resolve().parents[2] / "scripts" / "tune_estimators.py"
     spec = importlib.util.spec_from_file_location("tune_estimators", path)
     tuner = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(tuner)
     assert not set(tuner.WINDS) & set(nmpc_wind.WINDS)
+    for kind in ("force", "wind"):
+        assert tuner.draw(kind, np.random.default_rng(0)) != estimator_noise(kind)

@@ -34,7 +34,8 @@ def test_its_numbers_are_those_of_the_code(page: Callable) -> None:
     assert rows == {"none", *ESTIMATORS}
     assert f"less than {flight_data.SHORTEST:g} s" in residual.text
     assert f"rollouts over {residual_fit.AHEAD:g} s" in residual.text
-    assert len(nmpc_wind.WINDS) == 4 and "four winds" in residual.text
+    assert len(nmpc_wind.WINDS) == 8 and "eight winds" in residual.text
+    assert (nmpc_wind.GUSTS, nmpc_wind.FITS) == (2, 3) and "twice in each" in residual.text
     text = simulation.section("Air")
     assert f"rho = {air.DENSITY:g} kg/m^3, C = {air.CUBE:g}" in text and f"k = {air.LIFT:g} 1/m" in text
     assert air.FILLED == 0.5 and "s_y s_z / 2" in text

@@ -219,7 +219,9 @@ def test_a_fit_that_was_stopped_goes_on_to_the_same_model(fitted: tuple[Path, Pa
     finally:
         train._EVERY = patched
     rest = train.Training(recipe, samples)
-    rest.run(tmp_path / "b.safetensors", lambda done, loss: None)
+    before: list[np.ndarray] = []
+    rest.run(tmp_path / "b.safetensors", lambda done, loss: before.append(rest.spent.copy()))
+    assert (before[0] > 0.0).all() and (rest.spent > before[0]).all()  # what went before the stop counts
     for name, value in whole.arrays().items():
         np.testing.assert_array_equal(value, rest.arrays()[name])
 

@@ -100,8 +100,7 @@ class Fit(ClaimedFolder):
         summary = self.folder / "summary.json"
         if summary.is_file() and (self.folder / MODEL).is_file():
             return json.loads(summary.read_text(encoding="utf-8"))
-        wall, cpu = time.monotonic(), time.process_time()
-        r = self.recipe
+        began, r = np.array([time.monotonic(), time.process_time()]), self.recipe
         samples = make_samples(self._data, self._arm, self._labels, r.draws, r.seed)
         train, validation, test = _parts(samples, r)
         training = Training(r, train)
@@ -111,7 +110,9 @@ class Fit(ClaimedFolder):
             losses.append(loss)
             self._report(done, loss)
 
+        prepared = np.array([time.monotonic(), time.process_time()]) - began
         training.run(self.folder / _CHECKPOINT, report)
+        began = np.array([time.monotonic(), time.process_time()])
         weights = training.arrays()
         model = LagrangianDynamics(self._arm, r.structure, weights, training.contexts, samples.dt)
         contexts, variances = training.contexts_of(validation)
@@ -124,9 +125,11 @@ class Fit(ClaimedFolder):
         ):  # fmt: skip
             found[name] = figures(model, rows_of(part, z))
             found[name]["after_change"] = errors_after_change(model, part, z)
+        # Rounds that a stop has undone, and preparations before one, are in no figure: they made nothing of the model.
+        wall, cpu = prepared + training.spent + [time.monotonic(), time.process_time()] - began
         card = {
-            **artefact.training_of(self.command, r.seed, time.monotonic() - wall),
-            "cpu_time_s": time.process_time() - cpu, "recipe": plain(r), "data": self._about(samples, train),
+            **artefact.training_of(self.command, r.seed, float(wall)),
+            "cpu_time_s": float(cpu), "recipe": plain(r), "data": self._about(samples, train),
         }  # fmt: skip
         model.save(self.folder / MODEL, training=card, figures=found)
         fit_picture(found, losses, samples.dt, self.folder / "fit.png", f"{self._arm.name}, {r.structure}, {r.context}")

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 from control_stack.artefacts import tensors as artefact
 from control_stack.errors import InvalidInput
 from control_stack.learning.data import Dataset
@@ -31,3 +33,10 @@ def read_labels(folder: Path, data: Dataset, joints: int) -> Labels | None:
     if {name: tensor.shape for name, tensor in tensors.items()} != expected:
         raise InvalidInput(f"{file}: not of the data beside it")
     return Labels(tensors["load"], tensors["friction"])
+
+
+def oracle_contexts(labels: Labels) -> Array:
+    """(E, T, nz) loads and frictions, each over a size that it has: 4 kg and 0.3 m, and friction's own."""
+    sizes = np.array([2.0, *[0.3] * 3, *[0.1] * 6])
+    friction = np.broadcast_to(labels.friction[:, None, :] - 1.0, (*labels.load.shape[:2], labels.friction.shape[1]))
+    return np.concatenate([labels.load / sizes, friction], axis=-1)

@@ -11,6 +11,7 @@ Periods after a change are no part of what a context before it has to explain, w
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from torch import Tensor
 from control_stack.artefacts import tensors as artefact
 from control_stack.learning.lagrangian import cells, flange
 from control_stack.learning.lagrangian.dictionary import load_dictionary
-from control_stack.learning.lagrangian.labels import Labels
+from control_stack.learning.lagrangian.labels import oracle_contexts
 from control_stack.learning.lagrangian.matrices import ArrayMatrices
 from control_stack.learning.lagrangian.recipe import Recipe
 from control_stack.learning.lagrangian.samples import Samples, View
@@ -36,13 +37,6 @@ _BETAS = (0.9, 0.99)
 _EVERY = 5  # rounds between what a kill may cost
 
 
-def oracle_contexts(labels: Labels) -> Array:
-    """(E, T, nz) loads and frictions, each over a size that it has: 4 kg and 0.3 m, and friction's own."""
-    sizes = np.array([2.0, *[0.3] * 3, *[0.1] * 6])
-    friction = np.broadcast_to(labels.friction[:, None, :] - 1.0, (*labels.load.shape[:2], labels.friction.shape[1]))
-    return np.concatenate([labels.load / sizes, friction], axis=-1)
-
-
 class Training:
     """Weights on their way, and Adam's memory of them.
 
@@ -52,10 +46,12 @@ class Training:
     Attributes:
         weights: By name, as the model takes them; of rows of very different sizes each is trained in its own.
         round: How many rounds are done.
+        spent: Wall and CPU seconds of the rounds that are done, those before a stop included.
     """
 
     def __init__(self, recipe: Recipe, samples: Samples):
         self.recipe, self.samples, self.round = recipe, samples, 0
+        self.spent = np.zeros(2)
         n = samples.arm.joints
         used = samples.truth.torque[samples.valid].astype(float)
         self.deviation = np.maximum(used.std(axis=0), 1e-2)
@@ -76,8 +72,9 @@ class Training:
             self._restore(checkpoint)
         report(self.round, math.nan)
         while self.round < self.recipe.rounds:
+            began = _clocks()
             loss = self._one_round()
-            self.round += 1
+            self.round, self.spent = self.round + 1, self.spent + _clocks() - began
             report(self.round, loss)
             if self.round % _EVERY == 0 or self.round == self.recipe.rounds:
                 self._store(checkpoint)
@@ -237,11 +234,16 @@ class Training:
             if memory:  # there is none of what no torque depends on: the constant of a potential
                 stored |= {f"mean.{k}": memory["exp_avg"].numpy(), f"square.{k}": memory["exp_avg_sq"].numpy()}
                 steps = float(memory["step"])
-        artefact.write(path, {**stored, "steps": np.array([steps]), "round": np.array([self.round])}, {}, "checkpoints")
+        artefact.write(
+            path,
+            {**stored, "steps": np.array([steps]), "round": np.array([self.round]), "spent": self.spent},
+            {},
+            "checkpoints",
+        )
 
     def _restore(self, path: Path) -> None:
         stored, _ = artefact.read_tensors(path, "checkpoints")
-        self.round = int(stored["round"][0])
+        self.round, self.spent = int(stored["round"][0]), stored["spent"].copy()
         with torch.no_grad():
             for k, value in self._values.items():
                 value.copy_(torch.from_numpy(stored[f"value.{k}"]))
@@ -251,6 +253,11 @@ class Training:
                 "exp_avg": torch.from_numpy(stored[f"mean.{k}"].copy()),
                 "exp_avg_sq": torch.from_numpy(stored[f"square.{k}"].copy()),
             }
+
+
+def _clocks() -> Array:
+    """Wall and CPU time, s."""
+    return np.array([time.monotonic(), time.process_time()])
 
 
 def flange_labels(n: int) -> int:
