@@ -37,7 +37,7 @@ def pyomo_model(problem: Problem, x0: Array, goal: Goal, before: Array | None = 
     x0, goal = spec.check_state(x0), spec.check_goal(goal)
     model = problem.model.collapsed()
     template = step_template(model.to_network(), problem.nx)
-    boxes = boxes_from(template, x0, *problem.limits, model.bounds)
+    boxes = boxes_from(template, x0, *problem.limits, stored=model.bounds)
     m = pyo.ConcreteModel(name=f"{spec.task}, {horizon} steps")
     m.T, m.S = pyo.RangeSet(0, horizon - 1), pyo.RangeSet(1, horizon)
     m.I, m.J, m.K = (pyo.RangeSet(0, n - 1) for n in (problem.nx, problem.nu, template.relus))

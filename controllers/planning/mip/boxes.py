@@ -34,7 +34,7 @@ class Boxes:
 
 
 def boxes_from(
-    template: StepTemplate, x0: Array, input_lower: Array, input_upper: Array, stored: StoredBounds | None = None
+    template: StepTemplate, x0: Array, input_lower: Array, input_upper: Array, *, stored: StoredBounds | None = None
 ) -> Boxes:
     """Of the plans from x0 (nx,) with each u_t between (T, nu) limits.
 

@@ -105,7 +105,7 @@ class MipPlanner:
 
     def program(self, x0: Array, goal: Goal, before: Array | None = None) -> Milp:
         """What is solved for one state."""
-        boxes = boxes_from(self._template, x0, *self.problem.limits, self._stored)
+        boxes = boxes_from(self._template, x0, *self.problem.limits, stored=self._stored)
         return self.encoding.fill(x0, goal, before, boxes)
 
     def plan(
