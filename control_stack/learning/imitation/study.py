@@ -1,7 +1,7 @@
 """From an empty folder to imitators of all arms: expert, demonstrations, training, scores, picture.
 
 fit.json                      what is studied; a folder never mixes two studies
-expert.safetensors            of MuJoCo tasks, with its card
+expert.safetensors            of MuJoCo tasks, with its card; expert_checkpoint.safetensors while it is trained
 demonstrations.safetensors    one pair in 20, with the returns of expert and chance
 checkpoint.safetensors        of the stack; course.json the learning curves
 policies.safetensors          all members as they ended, with their card and scores
@@ -10,7 +10,6 @@ summary.json, imitation.png
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -124,16 +123,19 @@ class Study(ClaimedFolder):
             return self._foundation, told
         path = self.folder / "expert.safetensors"
         if not path.is_file():
-            began, lesson = time.monotonic(), experts.LESSONS[self.name]
+            lesson, kept = experts.LESSONS[self.name], self.folder / "expert_checkpoint.safetensors"
 
             def report(done: int, mean: float) -> None:
                 self._report("expert", done, lesson.steps, f"return {mean:.0f} of {lesson.enough:.0f}")
 
-            weights, sizes, steps = experts.train(self.name, self.task, self._seed, report)
-            scales = experts.plain_scales(sizes[0])
+            found = experts.train(self.name, self.task, self._seed, report, kept)
+            scales = experts.plain_scales(found.sizes[0])
             member = {"arm": "expert", "seed": self._seed}
-            training = self._training(time.monotonic() - began)
-            policy_file.save(path, self.name, weights, scales, sizes, [member], training, {"steps": steps})
+            policy_file.save(
+                path, self.name, found.weights, scales, found.sizes, [member], self._training(found.seconds),
+                {"steps": found.steps},
+            )  # fmt: skip
+            kept.unlink()
         policy = policy_file.load(path, self.name)
         told = {"what": "TD3 of stable-baselines3, deterministic", "steps": policy.card["figures"]["steps"],
                 "sha256": policy.card["sha256"]}  # fmt: skip
