@@ -31,7 +31,7 @@ class TubeFollower:
     Attributes:
         planned, kept, lost: Calls on which a plan was made; on which one was due and the last went on; and that came
             after the end of the last plan, whose last state is then held without any assurance.
-        deviation, radius: |x - z_j|_P and s_j of the last call; both are 0 where a plan begins.
+        deviation, radius: |x - z_j|_P and s_j of the last call; both are 0 where a plan begins. age: Its j.
     """
 
     def __init__(self, model: LipschitzDynamics, tube: Tube, plan: Planner, horizon: int, every: int = 1):
@@ -48,7 +48,7 @@ class TubeFollower:
     def reset(self) -> None:
         """Forgets the plan; counts stay."""
         self._states: Array | None = None
-        self._inputs, self._age = np.zeros((0, 0)), 0
+        self._inputs, self._next, self.age = np.zeros((0, 0)), 0, 0
         self.deviation = self.radius = 0.0
 
     def __call__(self, x: Array, reference: Array) -> Array:
@@ -57,12 +57,12 @@ class TubeFollower:
         Raises:
             InvalidInput: There is no plan at all yet. What the planner raises.
         """
-        self._age += 1
-        if self._states is None or self._age % self._every == 0 or self._age >= len(self._inputs):
+        if self._states is None or self._next % self._every == 0 or self._next >= len(self._inputs):
             self._renew(x, reference)
         if self._states is None:
             raise InvalidInput("tube: there is no plan from here, and none before that could go on")
-        j = min(self._age, len(self._inputs))
+        j = self.age = min(self._next, len(self._inputs))
+        self._next += 1
         self.lost += j == len(self._inputs)
         error = x - self._states[j]
         self.deviation, self.radius = float(np.linalg.norm(self._tube.shape @ error)), float(self._radii[j])
@@ -80,5 +80,5 @@ class TubeFollower:
         if inputs is None:
             self.kept += 1
             return
-        self._states, self._inputs, self._age = states, inputs, 0
+        self._states, self._inputs, self._next = states, inputs, 0
         self.planned += 1

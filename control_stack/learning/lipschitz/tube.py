@@ -160,13 +160,16 @@ def tube(model: LipschitzDynamics, feedback: Array, shape: Array, noise: float, 
     return Tube(shape, feedback, rho, model.spec.dt * factor * gamma, noise, digest_of(model), region)
 
 
-def contracting_shape(model: LipschitzDynamics, feedback: Array, rate: float | None = None) -> Array:
-    """T of a norm in which A + B K contracts: P = T'T solves (F'PF) / rate^2 - P = -diag(1 / input_scale)^2.
+def contracting_shape(
+    model: LipschitzDynamics, feedback: Array, rate: float | None = None, lengths: Array | None = None
+) -> Array:
+    """T of a norm in which A + B K contracts: P = T'T solves (F'PF) / rate^2 - P = -diag(1 / lengths)^2.
 
     Args:
         model: Whose affine step. feedback: (nu, nx), K.
         rate: Between the spectral radius of F and 1; by default half-way. Closer to the radius contracts more and
             stretches the norm more.
+        lengths: (nx,) of errors that weigh alike, in the states' units; by default the certificate's scales.
 
     Raises:
         InvalidInput: The loop's spectral radius is not below ``rate``, or that not below 1.
@@ -177,7 +180,8 @@ def contracting_shape(model: LipschitzDynamics, feedback: Array, rate: float | N
     wanted = 0.5 * (1.0 + radius) if rate is None else rate
     if not radius < wanted < 1.0:
         raise InvalidInput(f"tube: the loop's spectral radius is {radius:.4g}; a norm needs it below {wanted:.4g} < 1")
-    p = solve_discrete_lyapunov(loop.T / wanted, np.diag(model.certificate.input_scale[:nx] ** -2.0))
+    scale = model.certificate.input_scale[:nx] if lengths is None else lengths
+    p = solve_discrete_lyapunov(loop.T / wanted, np.diag(scale**-2.0))
     return np.linalg.cholesky(p).T
 
 
@@ -193,14 +197,21 @@ def conformal_noise(model: LipschitzDynamics, shape: Array, states: Array, input
     Raises:
         InvalidInput: Too few trajectories for that delta, or it is not within (0, 1).
     """
+    errors = states[:, 1:] - model.step(states[:, :-1], inputs)
+    return conformal(np.linalg.norm(errors @ shape.T, axis=-1).max(axis=1), delta)
+
+
+def conformal(worst: Array, delta: float) -> float:
+    """What a further one of exchangeable numbers (N,) does not exceed with probability 1 - delta.
+
+    Raises:
+        InvalidInput: Too few numbers for that delta, or it is not within (0, 1).
+    """
     if not 0.0 < delta < 1.0:
-        raise InvalidInput(f"tube: delta must lie within 0 and 1, got {delta}")
-    count = len(states)
+        raise InvalidInput(f"conformal: delta must lie within 0 and 1, got {delta}")
+    count = len(worst)
     rank = math.ceil((count + 1) * (1.0 - delta))
     if rank > count:
-        raise InvalidInput(
-            f"tube: delta {delta:g} needs {math.ceil(1.0 / delta) - 1} trajectories or more, got {count}"
-        )
-    errors = states[:, 1:] - model.step(states[:, :-1], inputs)
-    worst = np.linalg.norm(errors @ shape.T, axis=-1).max(axis=1)
+        least = math.ceil(1.0 / delta) - 1
+        raise InvalidInput(f"conformal: delta {delta:g} needs {least} trajectories or more, got {count}")
     return float(np.sort(worst)[rank - 1])
