@@ -26,7 +26,7 @@ def add_parser(kinds: argparse._SubParsersAction) -> None:
     parser.add_argument("--task", choices=TASKS, required=True, help="what is imitated")
     parser.add_argument("--out", required=True, metavar="DIR", help="folder of the study: new, or to be gone on with")
     parser.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS), metavar="ARM", help=", ".join(ARMS))
-    parser.add_argument("--seeds", type=int, default=3, metavar="N", help="learners of each arm (default 3)")
+    parser.add_argument("--seeds", type=int, default=5, metavar="N", help="learners of each arm (default 5)")
     parser.add_argument("--seed", type=int, default=0, help="the first one; of the expert too (default 0)")
     parser.add_argument("--steps", type=int, metavar="N", help="of each learner in its task (default: the task's own)")
     parser.add_argument("--demonstrations", metavar="FILE", help="imitate these instead of making an expert")

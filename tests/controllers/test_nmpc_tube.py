@@ -89,8 +89,6 @@ def test_plans_keep_to_the_region_of_a_local_gamma_with_their_tube():
     assert solution.status == "ok"
     radii = found.radii(HORIZON)
     found.check_region(solution.states + [1e-6, 0.0], solution.inputs, radii - 1e-6)
-    assert (
-        solution.states[-1, 0] > 0.6 - found.state_margins(radii, ROWS)[-1, 0] - 0.02
-    )  # held by the box, not the wall
+    assert solution.states[-1, 0] > 0.6 - found.state_margins(radii, ROWS)[-1, 0] - 0.02  # by the box
     with pytest.raises(InvalidInput, match="may leave the box"):
         found.check_region(solution.states + [0.05, 0.0], solution.inputs, radii)

@@ -103,7 +103,7 @@ class Tube:
         # The last state is a result: no step is taken from it.
         plan = np.hstack([states[:-1], inputs])
         out = np.maximum(plan + margins[:-1] - upper, lower - plan + margins[:-1])
-        k, j = np.unravel_index(int(np.argmax(out)), out.shape)
+        k, j = divmod(int(np.argmax(out)), out.shape[1])
         if out[k, j] > 0.0:
             name = names[j] if len(names) > j else f"state {j}" if j < nx else f"input {j - nx}"
             raise InvalidInput(
@@ -147,17 +147,23 @@ def tube(model: LipschitzDynamics, feedback: Array, shape: Array, noise: float, 
         raise InvalidInput(f"tube: feedback {feedback.shape} and shape {shape.shape}, expected {(nu, nx)}, {(nx, nx)}")
     if not (math.isfinite(noise) and noise >= 0.0):
         raise InvalidInput(f"tube: noise must be at least 0, got {noise}")
-    gamma = model.certificate.gamma if box is None else model.network.local_gamma(box)
+    rho, residual = growth(model, feedback, shape, box)
+    if not rho < 1.0:
+        raise InvalidInput(f"tube: the feedback does not contract the nominal error in this norm, rho = {rho:.4g} >= 1")
+    region = None if box is None else (box.lower[: nx + nu], box.upper[: nx + nu])
+    return Tube(shape, feedback, rho, residual, noise, digest_of(model), region)
+
+
+def growth(model: LipschitzDynamics, feedback: Array, shape: Array, box: Box | None = None) -> tuple[float, float]:
+    """(rho, dt c gamma_res), arguments as of ``tube``: there is one if their sum is below 1."""
+    nx, nu, c = model.nx, model.nu, model.certificate
+    gamma = c.gamma if box is None else model.network.local_gamma(box)
     inverse = np.linalg.inv(shape)
     loop = model.matrix[:, :nx] + model.matrix[:, nx : nx + nu] @ feedback
     rho = float(np.linalg.norm(shape @ loop @ inverse, 2)) * _ROUNDING
-    if not rho < 1.0:
-        raise InvalidInput(f"tube: the feedback does not contract the nominal error in this norm, rho = {rho:.4g} >= 1")
-    c = model.certificate
     moved = np.vstack([np.eye(nx), feedback]) @ inverse / c.input_scale[: nx + nu, None]
     factor = float(np.linalg.norm(shape * c.output_scale, 2) * np.linalg.norm(moved, 2)) * _ROUNDING
-    region = None if box is None else (box.lower[: nx + nu], box.upper[: nx + nu])
-    return Tube(shape, feedback, rho, model.spec.dt * factor * gamma, noise, digest_of(model), region)
+    return rho, model.spec.dt * factor * gamma
 
 
 def contracting_shape(

@@ -83,7 +83,8 @@ def of_flights(
 
 
 def of_model(
-    model: LipschitzDynamics, velocity: Sequence[str], box: Box, states: Array, inputs: Array, delta: float, vehicle: str
+    model: LipschitzDynamics, velocity: Sequence[str], box: Box, states: Array, inputs: Array, delta: float,
+    vehicle: str,
 ) -> LearnedMargin:  # fmt: skip
     """The margin from a certified model in a box.
 

@@ -198,7 +198,7 @@ def _margin(data: Mapping[str, Any], origin: str, folder: Path) -> Margin:
         raise UnknownName(f"key in {origin}: margin", "vehicle", ("distance", "wind", "model", "radius"))
     path = given.get("model")
     if not isinstance(path, str):
-        return Margin(**_numbers(data, "margin", Margin, origin, lowest=0.0))
+        return Margin(**_numbers(data, "margin", Margin, origin, lowest=0.0))  # type: ignore[arg-type]
     from control_stack.safety.barrier.learned_margin import read
 
     try:
@@ -206,8 +206,8 @@ def _margin(data: Mapping[str, Any], origin: str, folder: Path) -> Margin:
     except InvalidInput as error:
         raise InvalidInput(f"{origin}: margin: model: {error}") from None
     rest = {"margin": {key: value for key, value in given.items() if key != "model"}}
-    numbers = _numbers(rest, "margin", Margin, origin, lowest=0.0)
-    return Margin(**numbers, model=found.acceleration, vehicle=found.vehicle)
+    numbers = {**_numbers(rest, "margin", Margin, origin, lowest=0.0), "model": found.acceleration}
+    return Margin(**numbers, vehicle=found.vehicle)  # type: ignore[arg-type]
 
 
 def _fence(given: dict[str, Any], place: str) -> Walls:
