@@ -1,4 +1,4 @@
-"""Writes the figures of docs/lipschitz.md, safety.md, gp_cem.md and imitation.md from benchmarks/results/lipschitz.json.
+"""Writes figures of docs/lipschitz.md, safety.md, gp_cem.md and imitation.md from benchmarks/results/lipschitz.json.
 
 Run: python scripts/lipschitz_figures.py, in the clone with .venv activated, after
 control-stack bench lipschitz --json benchmarks/results/lipschitz.json

@@ -41,8 +41,11 @@ def test_every_row_is_on_one_page_and_a_miss_is_told():
         return {"test": test, "metric": "m", "value": 1.5, "unit": "s", "target": None if holds is None else "<= 1",
                 "peer": None, "interval": None, "peer_interval": None, "holds": holds, **more}  # fmt: skip
 
-    rows = [row("cartpole, at the same proved gamma", False, peer=2.0, interval=[1.0, 2.0]), row("filter, 300 seeds"),
-            row("8 crossing, 400 paired seeds", True), row("imitation, hopper, shipped", value=None), row("anything else")]  # fmt: skip
+    rows = [
+        row("cartpole, at the same proved gamma", False, peer=2.0, interval=[1.0, 2.0]),
+        row("filter, 300 seeds"), row("8 crossing, 400 paired seeds", True),
+        row("imitation, hopper, shipped", value=None), row("anything else"),
+    ]  # fmt: skip
     assert sum(len(tool.of_page(rows, page)) for page in tool.PAGES) == len(rows)
     report = {"machine": {"cpu": "c", "cores": 2}, "git_revision": "r", "rows": rows}
     text = tool.figures(report, "lipschitz.md")
