@@ -99,6 +99,7 @@ def test_bad_options_are_one_line_and_exit_code_2(tmp_path, quadrotor_pairs, cap
     for options in (
         ("--task", "walker", "--out", tmp_path / "new"), (*good, "--arms", "bot"), (*good, "--steps", "0"),
         (*good, "--seeds", "0"), (*good, "--seed", "-1"), (*good[:2], "--out", ""),
+        (*good, "--expert", "nmpc"), ("--task", "pendulum", "--expert", "nmpc", "--out", tmp_path / "new"),
         (*good[:2], "--demonstrations", tmp_path / "none.safetensors", "--out", tmp_path / "new"),
         ("--task", "pendulum", "--demonstrations", path, "--out", tmp_path / "new"),
     ):  # fmt: skip
