@@ -10,7 +10,7 @@ import numpy as np
 from control_stack.learning.imitation.quadrotor_lanes import DT, VEHICLE, QuadrotorLanes
 from control_stack.learning.imitation.tasks import Policy
 from control_stack.quadrotor.parameters import load_vehicle
-from control_stack.types import Array, CommandLevel, QuadrotorState
+from control_stack.types import Array, CommandLevel, QuadrotorState, RotorCommand
 from controllers.nmpc.quadrotor import NmpcController
 
 WHAT = "NMPC at rotor level, actions limited to the task's box"
@@ -28,8 +28,11 @@ def nmpc_expert(lanes: QuadrotorLanes) -> Policy:
         for k, controller in enumerate(controllers):
             t = float(clock[k])
             state = QuadrotorState(x[k, 0:3], x[k, 3:6], x[k, 6:10], x[k, 10:13], top * x[k, 13:17], stamp=t)
-            if state.is_finite():  # an episode that has failed is parked anywhere
-                raw[k] = 2.0 * controller(t, state, lanes.reference(k, t)).rotor_speed / top - 1.0
+            if not state.is_finite():  # an episode that has failed is parked anywhere
+                continue
+            command = controller(t, state, lanes.reference(k, t))
+            if isinstance(command, RotorCommand):
+                raw[k] = 2.0 * command.rotor_speed / top - 1.0
         return lanes.scaled(raw)
 
     return act
