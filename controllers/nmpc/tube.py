@@ -48,6 +48,8 @@ class TubeProblem:
 def with_tube(problem: Problem, tube: Tube, rows: Array, upper: Array) -> TubeProblem:
     """Tightens H x <= h and the limits of the inputs; plans also keep to the region of the tube, if it has one.
 
+    Constraints hold from the first step on: that the start itself is in the region ``Tube.check_region`` says.
+
     Args:
         problem: Its model must be the tube's; constraints of its own stay as they are.
         tube: Of that model.
