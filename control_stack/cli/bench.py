@@ -111,7 +111,7 @@ def _groups(
 ) -> dict[str, Group]:  # fmt: skip
     module = _module(name)
     given = {own: getattr(options, own) for own in _OWN.get(name, ())}
-    if name in ("mip", "arm", "nmpc"):  # those whose groups take long enough to go on within
+    if name in ("mip", "arm", "nmpc", "lipschitz"):  # those whose groups take long enough to go on within
         return module.groups(**given, parts=parts, key=key or {})
     return module.groups(**given) if given else module.GROUPS
 

@@ -20,11 +20,12 @@ METHODS = ("gates", "replace", "lasso", "granet", "lottery", "bilevel", "dense",
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
     """Adds the command to the front door, with a kind of model each."""
-    from control_stack.cli import fit_lagrangian, fit_lipschitz, fit_residual
+    from control_stack.cli import fit_lagrangian, fit_lipschitz, fit_margin, fit_residual
 
     fit = commands.add_parser("fit", help="learn a model of dynamics from data", description=_KINDS)
     kinds = fit.add_subparsers(dest="what", required=True, metavar="KIND")
     fit_residual.add_parser(kinds)
+    fit_margin.add_parser(kinds)
     fit_lipschitz.add_parser(kinds)
     fit_lagrangian.add_parser(kinds)
     parser = kinds.add_parser("sparse", help="ReLU dynamics that a planner can search through", description=__doc__)

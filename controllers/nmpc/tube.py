@@ -26,7 +26,7 @@ class TubeProblem:
 
     Attributes:
         problem: To be solved, with ``reference(y)`` in place of y.
-        tube: Radii and feedback. rows: (r, nx), H of the states' constraints.
+        tube: Radii and feedback. rows: (r, nx), H of the states' constraints, those of the tube's region included.
     """
 
     problem: Problem
@@ -46,7 +46,9 @@ class TubeProblem:
 
 
 def with_tube(problem: Problem, tube: Tube, rows: Array, upper: Array) -> TubeProblem:
-    """Tightens H x <= h and the limits of the inputs.
+    """Tightens H x <= h and the limits of the inputs; plans also keep to the region of the tube, if it has one.
+
+    Constraints hold from the first step on: that the start itself is in the region ``Tube.check_region`` says.
 
     Args:
         problem: Its model must be the tube's; constraints of its own stay as they are.
@@ -54,16 +56,23 @@ def with_tube(problem: Problem, tube: Tube, rows: Array, upper: Array) -> TubePr
         rows, upper: (r, nx) and (r,), H and h.
 
     Raises:
-        InvalidInput: A model without certificate, shapes that do not fit, or a tube so wide by the end of the horizon
-            that nothing is left of an input's range.
+        InvalidInput: A model without certificate, a tube of another one, shapes that do not fit, or a tube so wide by
+            the end of the horizon that nothing is left of an input's range, or of the region of its local gamma.
     """
     if not isinstance(problem.model, LipschitzDynamics):
         raise InvalidInput(f"a tube needs a model with a certificate, got {type(problem.model).__name__}")
+    tube.check_model(problem.model)
     r, nu, at = len(rows), problem.nu, problem.reference_size
     if rows.shape != (r, problem.nx) or upper.shape != (r,):
         raise InvalidInput(f"tube: constraints {rows.shape} and {upper.shape} do not fit {problem.nx} states")
     margins = tube.input_margins(tube.radii(problem.horizon), np.eye(nu))[-1]
-    room = np.asarray(problem.input_upper) - np.asarray(problem.input_lower) - 2.0 * margins
+    low, high = np.asarray(problem.input_lower, dtype=float), np.asarray(problem.input_upper, dtype=float)
+    if tube.region is not None:  # plan and tube stay where the residual's slope was taken
+        nx, (least, greatest) = problem.nx, tube.region
+        rows = np.vstack([rows, np.eye(nx), -np.eye(nx)])
+        upper = np.concatenate([upper, greatest[:nx], -least[:nx]])
+        low, high, r = np.maximum(low, least[nx:]), np.minimum(high, greatest[nx:]), len(rows)
+    room = high - low - 2.0 * margins
     for k in np.flatnonzero(room <= 0.0)[:1]:
         raise InvalidInput(f"tube: {problem.spec.inputs[k]} would have to give way by {margins[k]:.4g} on both sides")
     ca = import_casadi()
@@ -71,17 +80,17 @@ def with_tube(problem: Problem, tube: Tube, rows: Array, upper: Array) -> TubePr
     def states(x: Any, u: Any, p: Any, y: Any) -> Any:
         return ca.mtimes(ca.DM(rows), x) + y[at : at + r]
 
-    def most(x: Any, u: Any, p: Any, y: Any) -> Any:
+    def highest(x: Any, u: Any, p: Any, y: Any) -> Any:
         return u + y[at + r : at + r + nu]
 
-    def least(x: Any, u: Any, p: Any, y: Any) -> Any:
+    def lowest(x: Any, u: Any, p: Any, y: Any) -> Any:
         return u - y[at + r : at + r + nu]
 
-    free, low, high = np.full(nu, np.inf), np.asarray(problem.input_lower), np.asarray(problem.input_upper)
+    free = np.full(nu, np.inf)
     added = (
         Constraint("tube, states", states, np.full(r, -np.inf), np.asarray(upper, dtype=float)),
-        Constraint("tube, inputs from above", most, -free, high, inputs=True),
-        Constraint("tube, inputs from below", least, low, free, inputs=True),
+        Constraint("tube, inputs from above", highest, -free, high, inputs=True),
+        Constraint("tube, inputs from below", lowest, low, free, inputs=True),
     )
     wider = replace(problem, reference_size=at + r + nu, constraints=(*problem.constraints, *added))
     return TubeProblem(wider, tube, rows)

@@ -75,7 +75,7 @@ class TubeProblem:
 
 
 def with_tube(problem: Problem, model: LipschitzDynamics, tube: Tube, first: float = 0.0) -> TubeProblem:
-    """Tightens constraints, obstacles and the limits of the inputs.
+    """Tightens constraints, obstacles and the limits of the inputs; plans also keep to the tube's region, if any.
 
     Args:
         problem: Of ``relu_model(model, ...)``.
@@ -89,6 +89,7 @@ def with_tube(problem: Problem, model: LipschitzDynamics, tube: Tube, first: flo
     """
     if not isinstance(model, LipschitzDynamics):
         raise InvalidInput(f"a tube needs a model with a certificate, got {type(model).__name__}")
+    tube.check_model(model)
     if tube.feedback.shape != (problem.nu, problem.nx):
         raise InvalidInput(f"tube: feedback {tube.feedback.shape}, expected {(problem.nu, problem.nx)}")
     if problem.input_margins is not None:
@@ -108,12 +109,24 @@ def with_tube(problem: Problem, model: LipschitzDynamics, tube: Tube, first: flo
     return TubeProblem(
         replace(
             problem,
-            constraints=tuple(_tightened(c, problem.horizon, tube, radii) for c in problem.constraints),
+            constraints=tuple(
+                _tightened(c, problem.horizon, tube, radii) for c in (*problem.constraints, *_region(problem, tube))
+            ),
             obstacles=tuple(_grown(o, problem.horizon, tube, radii) for o in problem.obstacles),
             input_margins=inputs,
         ),
         tube,
     )
+
+
+def _region(problem: Problem, tube: Tube) -> list[LinearConstraint]:
+    """That plan and tube stay where the residual's slope was taken."""
+    if tube.region is None:
+        return []
+    (lower, upper), nx, nu = tube.region, problem.nx, problem.nu
+    states = LinearConstraint("region of the tube, states", np.eye(nx), lower[:nx], upper[:nx])
+    inputs = np.zeros((nu, nx)), lower[nx:], upper[nx:], np.eye(nu)
+    return [states, LinearConstraint("region of the tube, inputs", *inputs)]
 
 
 def _tightened(c: LinearConstraint, horizon: int, tube: Tube, radii: Array) -> LinearConstraint:

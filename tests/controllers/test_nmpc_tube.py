@@ -9,6 +9,7 @@ import pytest
 from lipschitz_models import linear_model
 from nmpc_toys import pendulum_problem
 
+from control_stack.bounds import Box
 from control_stack.errors import InvalidInput
 from control_stack.learning.lipschitz.tube import contracting_shape, tube
 
@@ -23,8 +24,8 @@ WALL, HORIZON, NOISE = 1.0, 12, 0.01
 ROWS, UPPER = np.array([[1.0, 0.0], [0.0, 1.0], [0.0, -1.0]]), np.array([WALL, 1.0, 1.0])
 
 
-def problem() -> Problem:
-    model = replace(linear_model(A, bend=0.05, activation="tanh"), matrix=np.hstack([A, B]))
+def problem(bend: float = 0.05) -> Problem:
+    model = replace(linear_model(A, bend=bend, activation="tanh"), matrix=np.hstack([A, B]))
     return Problem(
         model, HORIZON, lambda x, u, p, y: x[0] - y[0], lambda x, p, y: 10.0 * (x[0] - y[0]), 1,
         np.array([-4.0]), np.array([4.0]), np.zeros(1), input_change=np.array([0.05]),
@@ -73,3 +74,21 @@ def test_what_cannot_be_made_robust_is_refused():
         with_tube(plain, found, np.eye(3), np.ones(3))
     with pytest.raises(InvalidInput, match=r"u0 \[N\] would have to give way"):
         with_tube(plain, tube(plain.model, K, shape, 50.0), ROWS, UPPER)
+    with pytest.raises(InvalidInput, match="made of another model than the problem's"):
+        with_tube(problem(bend=0.04), found, ROWS, UPPER)
+
+
+def test_plans_keep_to_the_region_of_a_local_gamma_with_their_tube():
+    plain = problem()
+    shape = contracting_shape(plain.model, K)
+    box = Box([-0.2, -0.6, -3.0], [0.6, 0.6, 3.0])
+    found = tube(plain.model, K, shape, NOISE, box)
+    robust = with_tube(plain, found, ROWS, UPPER)
+    solver = Nmpc(robust.problem, lambda x, p: np.zeros(1), Settings("sqp"))
+    solution = solver.solve(np.zeros(2), robust.reference(np.full((HORIZON + 1, 1), 1.5)))
+    assert solution.status == "ok"
+    radii = found.radii(HORIZON)
+    found.check_region(solution.states + [1e-6, 0.0], solution.inputs, radii - 1e-6)
+    assert solution.states[-1, 0] > 0.6 - found.state_margins(radii, ROWS)[-1, 0] - 0.02  # by the box
+    with pytest.raises(InvalidInput, match="may leave the box"):
+        found.check_region(solution.states + [0.05, 0.0], solution.inputs, radii)

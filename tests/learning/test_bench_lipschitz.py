@@ -11,7 +11,7 @@ import pytest
 
 from benchmarks.lipschitz import _GROUPS
 from benchmarks.lipschitz_bounds import _outside, rate_of_change
-from benchmarks.lipschitz_models import TASKS, _equal_widths, shipped
+from benchmarks.lipschitz_models import EPISODES, TASKS, _agreeing, _equal_widths, made, shipped
 
 
 def test_every_group_names_a_function_that_exists():
@@ -56,3 +56,25 @@ def test_samples_beyond_a_bound_are_counted():
     random = np.random.default_rng(0)
     assert _outside(network, box, np.array([0.0]), np.array([1.0]), 1000, random) == 0
     assert 600 < _outside(network, box, np.array([0.0]), np.array([0.5]), 2000, random) < 900
+
+
+def test_a_rivals_cap_is_searched_until_as_much_is_proved_of_it():
+    pytest.importorskip("torch")
+    from control_stack.learning.lipschitz.fitting import Recipe
+
+    asked = []
+
+    def proved(recipe: Recipe) -> float:
+        asked.append(recipe.gamma)
+        return 0.5 * float(recipe.gamma or 0.0) ** 0.8
+
+    found = _agreeing(Recipe("spectral", gamma=10.0), 10.0, proved)
+    assert abs(np.log(proved(found) / 10.0)) <= 0.05 and len(asked) == 4 and asked[0] == 10.0
+    stuck = _agreeing(Recipe("spectral", gamma=10.0), 10.0, lambda recipe: 1.0 if recipe.gamma == 10.0 else 20.0)
+    assert stuck.gamma == 100.0  # nothing agrees: the nearest
+
+
+def test_fresh_episodes_are_none_of_the_shipped_models_data():
+    old, fresh = made("planar-quadrotor", EPISODES["planar-quadrotor"], 0), made("planar-quadrotor", 5, 1000)
+    assert fresh.states.shape[1:] == old.states.shape[1:]
+    assert not (fresh.states[:, None, 0] == old.states[None, :, 0]).all(-1).any()

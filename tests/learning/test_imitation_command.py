@@ -99,6 +99,7 @@ def test_bad_options_are_one_line_and_exit_code_2(tmp_path, quadrotor_pairs, cap
     for options in (
         ("--task", "walker", "--out", tmp_path / "new"), (*good, "--arms", "bot"), (*good, "--steps", "0"),
         (*good, "--seeds", "0"), (*good, "--seed", "-1"), (*good[:2], "--out", ""),
+        (*good, "--expert", "nmpc"), ("--task", "pendulum", "--expert", "nmpc", "--out", tmp_path / "new"),
         (*good[:2], "--demonstrations", tmp_path / "none.safetensors", "--out", tmp_path / "new"),
         ("--task", "pendulum", "--demonstrations", path, "--out", tmp_path / "new"),
     ):  # fmt: skip
@@ -129,10 +130,43 @@ def test_the_bench_scores_shipped_policies_and_aims_at_both_regularisers(tmp_pat
     policy_file.save(path, "quadrotor", hovering, scales, sizes, stack, training, figures)
     monkeypatch.setattr(bench, "shipped", lambda name, what="policies": path if name == "quadrotor" else None)
     found = bench.imitation(0, True)
-    assert [(row.metric, row.target) for row in found.rows] == [
-        ("score, no regulariser", None), ("score, penalty and spectral norm", ">= 0.9")
-    ]  # fmt: skip
+    rows = {(row.test.split(", ")[1], row.metric): row for row in found.rows}
+    missing = "not measured: no imitators of the {} are shipped"
+    assert {key: row.target for key, row in rows.items()} == {
+        ("inverted double pendulum", missing.format("inverted double pendulum")): ">= 0.9",
+        ("hopper", missing.format("hopper")): None,
+        ("quadrotor tracking", "score, no regulariser"): None,
+        ("quadrotor tracking", "score, penalty and spectral norm"): ">= 0.9",
+    }
+    assert [row.holds for row in found.rows if "not measured" in row.metric] == [False, None]
     arms = found.details["quadrotor, shipped"]
     assert arms["none"]["seeds"][0] == arms["none"]["seeds"][1] > arms["both"]["seeds"][1]
     low, high = arms["both"]["interval"]
     assert low < arms["both"]["score"] < high and 0.0 < arms["none"]["score"] < 1.0
+
+
+def test_the_bench_without_demonstrations_says_so_and_trains_no_expert(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(Path(__file__).resolve().parents[2]))
+    bench = importlib.import_module("benchmarks.lipschitz_imitation")
+    monkeypatch.setattr(bench, "shipped", lambda name, what="policies": None)
+    last = bench.imitation(0, False, tmp_path / "kept").rows[-1]
+    assert last.metric == "not measured: no demonstrations of the inverted double pendulum are shipped"
+    assert last.test.endswith("trained in this run") and last.holds is False
+    assert not (tmp_path / "kept").exists()
+
+
+def test_the_bench_keeps_its_training_beside_the_report_until_that_is_written(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(Path(__file__).resolve().parents[2]))
+    bench = importlib.import_module("benchmarks.lipschitz")
+    given = []
+    module = importlib.import_module("benchmarks.lipschitz_imitation")
+    monkeypatch.setattr(module, "imitation", lambda seed, quick, folder=None: given.append(folder) or [])
+    for key in ({"seed": 0}, {"seed": 0}, {"seed": 1}):
+        bench.groups(tmp_path / "l.json.parts", key)["imitation"](0, False)
+    bench.groups()["imitation"](0, False)
+    first, second, other, none = given
+    assert first == second != other and none is None and first.parent == tmp_path
+    (first / "deep").mkdir(parents=True)
+    (tmp_path / "l.json").touch()
+    bench.finish({}, tmp_path / "l.json")
+    assert [path.name for path in tmp_path.iterdir()] == ["l.json"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -100,6 +101,35 @@ def test_the_foundation_policy_masters_the_quadrotor_task_and_lanes_go_on():
     push = np.full((3, 4), 0.1)
     for a, b in zip(lanes.step(push, np.ones(3, bool)), other.step(push, np.ones(3, bool)), strict=True):
         assert np.array_equal(a, b)
+
+
+def test_nmpc_masters_the_quadrotor_task_too():
+    pytest.importorskip("casadi")
+    pytest.importorskip("daqp")
+    from controllers.nmpc.demonstrator import nmpc_expert
+
+    task, lanes = replace(TASKS["quadrotor"], horizon=250), QuadrotorLanes(2)
+    returns = episodes(task, lanes, np.arange(2), nmpc_expert(lanes))
+    assert (returns > 0.93 * task.horizon).all()
+
+
+def test_references_of_lanes_are_those_that_are_observed():
+    lanes = QuadrotorLanes(2)
+    for k in range(2):
+        lanes.begin(k, 7 + k)
+    for _ in range(40):
+        seen, _, _ = lanes.step(np.zeros((2, 4)), np.ones(2, bool))
+    x, t = lanes.vehicles(), lanes.clock()
+    for k in range(2):
+        now = lanes.reference(k, float(t[k]))
+        assert np.allclose(x[k, :3] - now.position_w, seen[k, :3], atol=1e-5)
+        assert np.allclose(x[k, 3:6] - now.velocity_w, seen[k, 12:15], atol=1e-5)
+        for when in (t[k], 6.0):  # while it speeds up and after
+            h, here = 1e-4, lanes.reference(k, float(when))
+            assert here.ahead is not None
+            before, after = lanes.reference(k, float(when) - h), here.ahead(h)
+            assert np.allclose((after.position_w - before.position_w) / (2 * h), here.velocity_w, atol=1e-6)
+            assert np.allclose((after.velocity_w - before.velocity_w) / (2 * h), here.acceleration_w, atol=1e-6)
 
 
 def test_quadrotor_actions_are_limited_to_the_box_and_losses_end_episodes():

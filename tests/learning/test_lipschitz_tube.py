@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from lipschitz_models import linear_model
 
+from control_stack.bounds import Box
 from control_stack.errors import InvalidInput
 from control_stack.learning.lipschitz.dynamics import LipschitzDynamics
 from control_stack.learning.lipschitz.tube import Tube, conformal_noise, contracting_shape, tube
@@ -66,8 +67,34 @@ def test_a_steep_residual_is_refused_with_the_number():
     told = float(str(refusal.value).split("gamma_res = ")[1].split()[0])
     ratio = steep.certificate.gamma / gentle.certificate.gamma
     assert told == pytest.approx(found.rho + ratio * found.residual, rel=1e-2)
-    local = 0.05 / 50.0 * steep.certificate.gamma  # what holds where the loop stays
-    assert tube(steep, K, shape, 0.0, local).growth < 1.0
+
+
+def test_a_local_gamma_holds_in_its_box_alone_and_plans_that_leave_it_are_refused():
+    model = cart(0.05)
+    shape, box = contracting_shape(model, K), Box([0.5, -0.2, -2.0], [0.7, 0.2, 2.0])
+    everywhere, local = tube(model, K, shape, 1e-4), tube(model, K, shape, 1e-4, box)
+    ratio = model.network.local_gamma(box) / model.certificate.gamma
+    assert ratio < 0.95 and local.residual == pytest.approx(ratio * everywhere.residual)
+    radii, names = local.radii(3), (*model.spec.state, *model.spec.inputs)
+    states, inputs = np.tile([0.6, 0.0], (4, 1)), np.zeros((3, 1))
+    local.check_region(states, inputs, radii, names)
+    with pytest.raises(InvalidInput, match=r"at step 0 x0 \[m\] may leave the box of the local gamma, 0.5 to 0.7, by"):
+        local.check_region(states + [0.0999, 0.0], inputs, local.radii(3, first=1e-3), names)
+    with pytest.raises(InvalidInput, match=r"at step 2 u0 \[N\] may leave"):
+        local.check_region(states, np.array([[0.0], [0.0], [2.1]]), radii, names)
+    states[-1, 0] = 5.0  # no step is taken from the last
+    local.check_region(states, inputs, radii)
+    everywhere.check_region(100.0 * states, inputs, radii)
+
+
+def test_a_tube_knows_its_model():
+    model = cart(0.05)
+    found = tube(model, K, contracting_shape(model, K), 0.1)
+    found.check_model(model)
+    found.check_model(replace(model))
+    for other in (cart(0.04), replace(model, matrix=model.matrix * (1.0 + 1e-12))):
+        with pytest.raises(InvalidInput, match="of another model"):
+            found.check_model(other)
 
 
 def test_what_cannot_carry_a_tube_is_refused():

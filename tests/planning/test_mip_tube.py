@@ -11,6 +11,7 @@ from lipschitz_models import linear_model, random_model
 from mip_toys import VALUES, enumerated, walled
 from sampling_toys import point
 
+from control_stack.bounds import Box
 from control_stack.errors import InvalidInput
 from control_stack.learning.lipschitz.dynamics import LipschitzDynamics
 from control_stack.learning.lipschitz.tube import Tube, contracting_shape, tube
@@ -124,6 +125,12 @@ def test_margins_are_those_of_the_tube_and_nothing_is_tightened_without_one():
     post = tight.obstacles[0]
     grown = post.offsets[:, 0] - plain.obstacles[0].offsets
     np.testing.assert_allclose(grown, found.state_margins(radii, post.normals @ PLACE)[1:] + TOLERANCE, rtol=1e-9)
+    box = Box(np.full(6, -3.0), np.full(6, 3.0))
+    local = tube(model, K, shape, NOISE, box)
+    states, inputs = with_tube(plain, model, local).problem.constraints[2:]
+    radii = local.radii(HORIZON)
+    np.testing.assert_allclose(3.0 - states.upper, local.state_margins(radii, np.eye(4))[1:] + TOLERANCE)
+    np.testing.assert_allclose(inputs.lower + 3.0, local.input_margins(radii, np.eye(2))[:-1] + TOLERANCE)
     calm = with_tube(plain, model, tube(model, K, shape, 0.0)).problem
     assert not calm.input_margins.any()
     np.testing.assert_allclose(calm.constraints[0].upper, 1.0 - TOLERANCE)
@@ -207,6 +214,8 @@ def test_what_cannot_be_made_robust_is_refused():
     found = tube(model, K, shape, NOISE)
     with pytest.raises(InvalidInput, match=r"rho \+ dt c gamma_res = 1.05 >= 1 \(0.9 \+ 0.15\)"):
         Tube(shape, K, 0.9, 0.15, NOISE)
+    with pytest.raises(InvalidInput, match="made of another model"):
+        with_tube(plain, model, tube(carts(bend=0.04), K, shape, NOISE))
     with pytest.raises(InvalidInput, match=r"rho \+ dt c gamma_res = [\d.]+ >= 1"):
         tube(carts(bend=50.0), K, shape, NOISE)
     with pytest.raises(InvalidInput, match="needs a model with a certificate, got SparseReLUDynamics"):

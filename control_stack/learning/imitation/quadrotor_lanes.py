@@ -21,7 +21,7 @@ from control_stack.foundation.training.episodes import Waves, hover
 from control_stack.foundation.training.simulator import DT, Fleet, observe, rotor_command, world_step
 from control_stack.learning.imitation.tasks import Mask
 from control_stack.quadrotor.parameters import load_vehicle
-from control_stack.types import Array
+from control_stack.types import Array, Reference
 
 VEHICLE = "crazyflie"
 SPAN = 0.6  # of raw actions (twice the normalised rotor speed) on each side of hover
@@ -85,6 +85,33 @@ class QuadrotorLanes:
     def scaled(self, raw: Array) -> Array:
         """(N, 4) the actions in -1..1 nearest to raw ones."""
         return np.clip((raw - self.middle) / SPAN, -1.0, 1.0)
+
+    def vehicles(self) -> Array:
+        """(N, 17) states of the vehicles; rotor speeds are parts of the largest."""
+        return self._x.T.double().numpy()
+
+    def clock(self) -> Array:
+        """(N,) s since the episodes began."""
+        return self._clock.double().numpy()
+
+    def reference(self, lane: int, t: float) -> Reference:
+        """Where a lane's vehicle should be t seconds after its episode began, and from then on."""
+        w = self._waves
+        a, f, q = (part[:, :, lane].double().numpy() for part in (w.amplitude, w.frequency, w.phase))
+        ramp = float(w.ramp[lane])
+
+        def at(t: float) -> Reference:
+            s, rate = (0.5 * t * t / ramp, t / ramp) if t < ramp else (t - 0.5 * ramp, 1.0)
+            bend = 1.0 / ramp if t < ramp else 0.0  # of s
+            angle, swift = f * s + q, a * f
+            return Reference(
+                (a * (np.sin(angle) - np.sin(q))).sum(1),
+                (swift * np.cos(angle)).sum(1) * rate,
+                (swift * np.cos(angle)).sum(1) * bend - (swift * f * np.sin(angle)).sum(1) * rate**2,
+                ahead=lambda later: at(t + later),
+            )
+
+        return at(t)
 
     def step(self, actions: Array, active: Mask) -> tuple[Array, Array, Mask]:
         """One step of all; see ``Lanes``."""

@@ -1,7 +1,7 @@
 """From an empty folder to imitators of all arms: expert, demonstrations, training, scores, picture.
 
 fit.json                      what is studied; a folder never mixes two studies
-expert.safetensors            of MuJoCo tasks, with its card
+expert.safetensors            of MuJoCo tasks, with its card; expert_checkpoint.safetensors while it is trained
 demonstrations.safetensors    one pair in 20, with the returns of expert and chance
 checkpoint.safetensors        of the stack; course.json the learning curves
 policies.safetensors          all members as they ended, with their card and scores
@@ -10,7 +10,6 @@ summary.json, imitation.png
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -33,6 +32,7 @@ from control_stack.learning.imitation.trainer import Recipe, Trainer, rollouts
 from control_stack.types import Array
 
 SCORE_SEED, SCORED = 90_000, 20  # episodes that the reported scores come from; nothing is chosen by them
+FOUNDATION = "the shipped foundation policy, actions limited to the task's box"
 Report = Callable[[str, int, int, str], None]  # stage, done, total, words
 
 
@@ -44,6 +44,8 @@ class Study(ClaimedFolder):
         name: Of the task. arms, seed, seeds: Of the members.
         steps: Of every learner; None: the task's own.
         shown: A demonstrations file; None: an expert is made.
+        expert: What flies the quadrotor for the demonstrations, in words, and a policy for its lanes; None: the shipped
+            foundation policy.
         report: Called with (stage, done, total, words).
         command: That reproduces it, for the cards.
 
@@ -56,6 +58,7 @@ class Study(ClaimedFolder):
     def __init__(
         self, folder: Path, name: str, arms: Sequence[str], seed: int, seeds: int, steps: int | None = None,
         shown: Path | None = None, report: Report = lambda *_: None, command: str = "",
+        expert: tuple[str, Callable[[QuadrotorLanes], Policy]] | None = None,
     ):  # fmt: skip
         self.name, self.task = name, task_named(name)
         self.members, self._seed, self._report, self._command = members(arms, seed, seeds), seed, report, command
@@ -67,9 +70,15 @@ class Study(ClaimedFolder):
         self.recipe = Recipe(steps=steps)
         self._given = demonstrations.load(shown, name) if shown is not None else None
         digest = self._given.card["sha256"] if self._given else None
+        if expert is not None and (name in MUJOCO or shown is not None):
+            raise InvalidInput("an expert is chosen for the quadrotor only, and not beside demonstrations")
+        self._chosen = (
+            expert if expert is not None else (FOUNDATION, lambda lanes: experts.foundation(lanes, len(lanes)))
+        )
         told = {
             "task": name, "arms": [arm for arm in ARMS if arm in arms], "seed": seed, "seeds": seeds,
             "recipe": plain(self.recipe), "demonstrations": digest,
+            "expert": None if name in MUJOCO or shown is not None else self._chosen[0],
         }  # fmt: skip
         super().__init__(folder, told, busy="another process works")
 
@@ -120,29 +129,31 @@ class Study(ClaimedFolder):
 
     def _expert(self) -> tuple[Callable[[Lanes], Policy], Mapping[str, Any]]:
         if self.name not in MUJOCO:
-            told = {"what": "the shipped foundation policy, actions limited to the task's box"}
-            return self._foundation, told
+            return self._flying, {"what": self._chosen[0]}
         path = self.folder / "expert.safetensors"
         if not path.is_file():
-            began, lesson = time.monotonic(), experts.LESSONS[self.name]
+            lesson, kept = experts.LESSONS[self.name], self.folder / "expert_checkpoint.safetensors"
 
             def report(done: int, mean: float) -> None:
                 self._report("expert", done, lesson.steps, f"return {mean:.0f} of {lesson.enough:.0f}")
 
-            weights, sizes, steps = experts.train(self.name, self.task, self._seed, report)
-            scales = experts.plain_scales(sizes[0])
+            found = experts.train(self.name, self.task, self._seed, report, kept)
+            scales = experts.plain_scales(found.sizes[0])
             member = {"arm": "expert", "seed": self._seed}
-            training = self._training(time.monotonic() - began)
-            policy_file.save(path, self.name, weights, scales, sizes, [member], training, {"steps": steps})
+            policy_file.save(
+                path, self.name, found.weights, scales, found.sizes, [member], self._training(found.seconds),
+                {"steps": found.steps},
+            )  # fmt: skip
+            kept.unlink()
         policy = policy_file.load(path, self.name)
         told = {"what": "TD3 of stable-baselines3, deterministic", "steps": policy.card["figures"]["steps"],
                 "sha256": policy.card["sha256"]}  # fmt: skip
         return (lambda _: lambda seen: policy(seen[None])[0]), told
 
-    def _foundation(self, lanes: Lanes) -> Policy:
+    def _flying(self, lanes: Lanes) -> Policy:
         if not isinstance(lanes, QuadrotorLanes):
-            raise InvalidInput("the foundation policy flies quadrotors only")
-        return experts.foundation(lanes, len(lanes))
+            raise InvalidInput("this expert flies quadrotors only")
+        return self._chosen[1](lanes)
 
     def _training(self, seconds: float) -> dict[str, Any]:
         return {**artefact.training_of(self._command, self._seed, seconds), "recipe": plain(self.recipe)}

@@ -79,8 +79,12 @@ class SafetyFilter:
     """
 
     def __init__(self, scene: Scene, parameters: QuadrotorParameters, rate_hz: float = 100.0):
-        """Raises InvalidInput where the vehicle cannot brake as the scene counts on."""
+        """Raises InvalidInput where the vehicle cannot brake as the scene counts on, or its margin is another's."""
         limits, margin = parameters.limits, scene.margin
+        if margin.vehicle is not None and margin.vehicle != parameters.name:
+            raise InvalidInput(
+                f"scene {scene.name}: margin: model was measured with '{margin.vehicle}', not with '{parameters.name}'"
+            )
         self.scene, self._parameters = scene, parameters
         self.thrust = ThrustVector(parameters, rate_hz)
         half = 0.5 * float(np.linalg.norm(parameters.body_size))

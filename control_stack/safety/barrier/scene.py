@@ -59,14 +59,16 @@ class Margin:
     Attributes:
         distance: m kept from everything, beside the vehicle's own size.
         wind: Speed of the air, m/s, that may blow from anywhere at any time.
-        model: Further unknown acceleration, m/s^2.
+        model: Further unknown acceleration, m/s^2; in a file it may be the path of a ``learned_margin``.
         radius: Of a ball about the vehicle, m; None: half the diagonal of its ``body_size``.
+        vehicle: That ``model`` was measured with; None: it was typed.
     """
 
     distance: float = 0.05
     wind: float = 0.0
     model: float = 0.3
     radius: float | None = None
+    vehicle: str | None = None
 
 
 @dataclass(frozen=True)
@@ -138,11 +140,11 @@ def load_scene(path: str | Path) -> Scene:
         text = file.read_text(encoding="utf-8")
     except UnicodeDecodeError:
         raise InvalidInput(f"scene file {file} is not UTF-8 text") from None
-    return parse_scene(text, str(file))
+    return parse_scene(text, str(file), file.parent)
 
 
-def parse_scene(text: str, origin: str) -> Scene:
-    """As ``load_scene``, of a text; ``origin`` names it in messages."""
+def parse_scene(text: str, origin: str, folder: Path | None = None) -> Scene:
+    """As ``load_scene``, of a text; ``origin`` names it in messages, ``folder`` is where paths in it begin."""
     data = parse_mapping(text, origin)
     _known(data, ("name", "fence", "obstacles", "limits", "margin", "gains"), origin)
     listed = data.get("obstacles", [])
@@ -153,7 +155,7 @@ def parse_scene(text: str, origin: str) -> Scene:
         fence=_fence(_mapping(data, "fence", origin), f"{origin}: fence"),
         obstacles=tuple(_obstacle(entry, f"{origin}: obstacle {k}") for k, entry in enumerate(listed)),
         bounds=Bounds(**_numbers(data, "limits", Bounds, origin, lowest=1e-3)),
-        margin=Margin(**_numbers(data, "margin", Margin, origin, lowest=0.0)),
+        margin=_margin(data, origin, folder or Path()),
         gains=BarrierGains(**_numbers(data, "gains", BarrierGains, origin, lowest=1e-2)),
     )
 
@@ -188,6 +190,24 @@ def _numbers(data: Mapping[str, Any], key: str, kind: type, origin: str, lowest:
     given = _mapping(data, key, origin)
     _known(given, tuple(f.name for f in fields(kind)), f"{origin}: {key}")
     return {name: _number(value, f"{origin}: {key}: {name}", lowest) for name, value in given.items()}
+
+
+def _margin(data: Mapping[str, Any], origin: str, folder: Path) -> Margin:
+    given = _mapping(data, "margin", origin)
+    if "vehicle" in given:
+        raise UnknownName(f"key in {origin}: margin", "vehicle", ("distance", "wind", "model", "radius"))
+    path = given.get("model")
+    if not isinstance(path, str):
+        return Margin(**_numbers(data, "margin", Margin, origin, lowest=0.0))  # type: ignore[arg-type]
+    from control_stack.safety.barrier.learned_margin import read
+
+    try:
+        found = read(folder / path)
+    except InvalidInput as error:
+        raise InvalidInput(f"{origin}: margin: model: {error}") from None
+    rest = {"margin": {key: value for key, value in given.items() if key != "model"}}
+    numbers = {**_numbers(rest, "margin", Margin, origin, lowest=0.0), "model": found.acceleration}
+    return Margin(**numbers, vehicle=found.vehicle)  # type: ignore[arg-type]
 
 
 def _fence(given: dict[str, Any], place: str) -> Walls:
