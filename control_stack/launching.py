@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from control_stack.threads import blas_threads
+
 PACKAGE = "control_stack"
 
 
@@ -61,6 +63,7 @@ def described(arguments: Sequence[Argument], composition: Callable[[Mapping[str,
                     dict(spec.parameters),
                 ],
                 output="screen",
+                additional_env=blas_threads(),
                 on_exit=Shutdown() if spec.ends_launch else None,
                 sigterm_timeout=f"{spec.patience:g}",
             )

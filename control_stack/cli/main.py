@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
@@ -10,6 +11,7 @@ from typing import NoReturn
 
 from control_stack.cli.interrupts import noted, raised
 from control_stack.errors import ControlStackError, FlightAborted, TrainingAborted
+from control_stack.threads import blas_threads
 
 EXIT_FLOWN, EXIT_ABORTED, EXIT_BAD_INPUT, EXIT_INTERRUPTED = 0, 1, 2, 130
 
@@ -61,6 +63,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command; returns its exit code."""
+    os.environ.update(blas_threads())  # before a command brings numpy; the nodes that it starts inherit it
     try:
         with raised():
             options = build_parser().parse_args(arguments)
