@@ -139,4 +139,4 @@ def _scores(axes: Any, students: Sequence[Mapping[str, Any]], key: str, label: s
     values = sorted({s[key] for s in students})
     axes.set_xticks(values, [str(v) for v in values])
     axes.set(yscale="log", xlabel=label, ylabel="RMSE, mm, each loss 1 m", title=f"Students by {label}")
-    axes.legend(frameon=False, fontsize=8)
+    axes.legend(frameon=False, fontsize=8, ncols=2, loc="upper center", bbox_to_anchor=(0.5, -0.14))

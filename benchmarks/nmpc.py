@@ -16,11 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.mip_statistics import Store
 from benchmarks.nmpc_loop import LEVELS, Loop, controller_times, own_solver, program_times, residual_model
 from benchmarks.nmpc_wind import errors
 from benchmarks.paired import estimate
 from benchmarks.sim import fly
+from benchmarks.store import Store
 from control_stack.artefacts.tables import BenchRow
 from control_stack.errors import MissingDependency
 from control_stack.types import CommandLevel

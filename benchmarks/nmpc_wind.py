@@ -17,8 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.mip_statistics import Store
 from benchmarks.nmpc_loop import PERIOD, STEP, foreseen
+from benchmarks.store import Store
 from control_stack.cli import main as control_stack
 from control_stack.errors import FlightAborted
 from control_stack.learning.residual_file import load_residual

@@ -91,13 +91,13 @@ def way_lines(rows: Sequence[Row]) -> list[str]:
 
 def other_lines(rows: Sequence[Row], asked: bool) -> list[str]:
     """Everything else: step time, which is asked for, PyBullet, probes, leads, teachers, students."""
-    lines = ["| test | figure | ours | RAPTOR | to reach | met |", "|---|---|---|---|---|---|"]
+    lines = ["| test | figure | RAPTOR | ours, or as named | to reach | met |", "|---|---|---|---|---|---|"]
     for row in rows:
         if _compared(row) or row["metric"] in CHECKS or bool(row["target"]) is not asked:
             continue
         if row["test"].startswith(WAY):
             continue
-        cells = [row["test"], f"{row['metric']}, {row['unit']}", _value(row, "value"), _value(row, "peer")]
+        cells = [row["test"], f"{row['metric']}, {row['unit']}", _value(row, "peer"), _value(row, "value")]
         lines.append(f"| {' | '.join([*cells, row['target'] or '-', ANSWER[row['holds']]])} |")
     return lines
 

@@ -29,7 +29,7 @@ from tqdm import tqdm
 
 from benchmarks.arm_models import chosen, contenders, identity, is_ablation
 from benchmarks.arm_runs import Contender, Run, carry_out, one_core_each
-from benchmarks.mip_statistics import Store
+from benchmarks.store import Store
 from control_stack.artefacts.runs import write_json
 from control_stack.errors import ControlStackError, InvalidInput
 from control_stack.exclusive import lock

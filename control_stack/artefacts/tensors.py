@@ -116,8 +116,9 @@ def read_card(path: str | Path) -> dict[str, Any]:
         InvalidInput: It is missing or no JSON object.
     """
     file = Path(path).with_suffix(".json")
+    text = _read(file)
     try:
-        card = json.loads(_read(file))
+        card = json.loads(text)
     except ValueError as error:
         raise InvalidInput(f"{file}: not valid JSON: {error}") from None
     if not isinstance(card, dict):

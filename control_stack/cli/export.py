@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
+
+from control_stack.errors import InvalidInput
 
 
 def add_parser(commands: argparse._SubParsersAction) -> None:
@@ -26,6 +29,8 @@ def run(options: argparse.Namespace) -> int:
     from control_stack.foundation.export import export
     from control_stack.foundation.runtime import GRUPolicy
 
+    if options.weights is not None and Path(options.weights).resolve() == Path(options.out).resolve():
+        raise InvalidInput(f"--out {options.out}: would replace the weights that it is made from")
     policy = GRUPolicy.load(options.weights)
     path = export(policy, options.format, options.out)
     print(f"{path}: {policy.weights.count} numbers, hidden width {policy.hidden_size}, as {options.format}")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from benchmarks import nmpc, nmpc_wind
-from benchmarks.mip_statistics import Store
+from benchmarks.store import Store
 from controllers.nmpc.disturbance import estimator_noise
 
 

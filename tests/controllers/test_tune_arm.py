@@ -13,7 +13,7 @@ import pytest
 pytest.importorskip("pybullet")
 
 from benchmarks.arm_runs import RIVALS
-from benchmarks.mip_statistics import Store
+from benchmarks.store import Store
 from control_stack.arm.library import load_arm
 from control_stack.errors import InvalidInput
 from control_stack.exclusive import lock

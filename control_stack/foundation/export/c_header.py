@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from control_stack.foundation.export.example import example
-from control_stack.foundation.observation import ACTION_SIZE, OBSERVATION, OBSERVATION_SIZE
+from control_stack.foundation.observation import ACTION_SIZE, OBSERVATION, OBSERVATION_SIZE, Wrapper
 from control_stack.foundation.runtime import GRUPolicy
 from control_stack.foundation.weights import MOTOR_ORDER, RATE_HZ
 
@@ -22,7 +22,8 @@ _TEMPLATE = r"""/* Quadrotor policy: dense %in-%h relu, GRU %h, dense %h-%out. M
 %layout
  * Action: rotor speed as a part of its maximum is (action + 1) / 2, limited to 0..1; motors %motors,
  * which turn the body clockwise, counter-clockwise, clockwise, counter-clockwise (torques about +z %signs).
- * Feed the action back as it is, without limiting it. Weights: sha256 %hash
+ * Feed the action back as it is, without limiting it. Limit errors of position and velocity, per axis, to
+ * FOUNDATION_POLICY_POSITION_LIMIT m and FOUNDATION_POLICY_VELOCITY_LIMIT m/s. Weights: sha256 %hash
  */
 #ifndef FOUNDATION_POLICY_H
 #define FOUNDATION_POLICY_H
@@ -33,6 +34,8 @@ _TEMPLATE = r"""/* Quadrotor policy: dense %in-%h relu, GRU %h, dense %h-%out. M
 #define FOUNDATION_POLICY_HIDDEN %h
 #define FOUNDATION_POLICY_ACTION %out
 #define FOUNDATION_POLICY_RATE_HZ %rate
+#define FOUNDATION_POLICY_POSITION_LIMIT %position
+#define FOUNDATION_POLICY_VELOCITY_LIMIT %velocity
 
 typedef struct {
   float hidden[FOUNDATION_POLICY_HIDDEN];
@@ -133,6 +136,8 @@ def c_header(policy: GRUPolicy) -> str:
         "%hash": str(w.card.get("sha256", "unsaved")),
         "%steps": str(_TEST_STEPS),
         "%rate": f"{RATE_HZ:g}",
+        "%position": f"{Wrapper().position_limit:.1f}f",
+        "%velocity": f"{Wrapper().velocity_limit:.1f}f",
         "%out": str(ACTION_SIZE),
         "%in": str(OBSERVATION_SIZE),
         "%h": str(policy.hidden_size),

@@ -115,7 +115,7 @@ def _draw_gains(axes: Any, teachers: Mapping[str, Any]) -> None:
     bins = np.geomspace(min(ratio.min(), 0.5), max(ratio.max(), 2.0) * 1.001, 41)
     summary = teachers["summary"]
     _style(axes, f"{summary['teachers']} teachers, {summary['retrained']} retrained, {summary['dropped']} dropped")
-    axes.hist(ratio[ratio >= 1.0], bins, color=_GAIN, label="teacher better")
+    axes.hist(ratio[ratio >= 1.0], bins, color=_GAIN, label="teacher no worse")
     axes.hist(ratio[ratio < 1.0], bins, color=_LOSS, label="shared net better")
     axes.set_xscale("log")
     axes.set_xlabel("RMSE of the shared net / RMSE of the teacher", fontsize=9, color=_INK)

@@ -83,10 +83,14 @@ class Recipe:
 
     def __post_init__(self) -> None:
         least_one = ("width", "episodes", "shared", "specialised", "distilled", "tuned", "direct", "vehicles", "window",
-                     "judged", "judge_every")  # fmt: skip
+                     "hidden", "judged", "judge_every")  # fmt: skip
         for name in least_one:
             if getattr(self, name) < 1:
                 raise InvalidInput(f"recipe: {name} must be at least 1, got {getattr(self, name)}")
+        if not 0.0 <= self.repeated <= 1.0:
+            raise InvalidInput(f"recipe: repeated is a share, from 0 to 1, got {self.repeated}")
+        if not 0.0 < self.tuning_rate < 1.0:
+            raise InvalidInput(f"recipe: tuning_rate must be between 0 and 1, got {self.tuning_rate}")
         if not 1 <= self.workers <= _MAX_WORKERS:
             raise InvalidInput(f"recipe: workers must be from 1 to {_MAX_WORKERS}, got {self.workers}")
         if self.teachers < self.workers:
