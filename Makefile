@@ -9,13 +9,13 @@ FLY   := $(VENV)/.fly-$(MODE)
 TEST  := $(VENV)/.test-$(MODE)
 SETUP := pyproject.toml constraints.txt setup.py scripts/setup_venv.sh
 JOBS  ?= 2
-# Tests against the wall clock (tests/conftest.py) mostly wait: apart from those that use the machine up, and twice as many
-# at a time. Code 5: ARGS picks none of them.
+# Tests against the wall clock (tests/conftest.py) mostly wait: apart from those that use the machine up, and $(2) times as
+# many at a time. Code 5: ARGS picks none of them.
 define run_tests
 @run() { \
 	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n $$1 -m "$$2 and $(1)" $(ARGS) || [ $$? -eq 5 ] || exit 1; \
 }; \
-run $(JOBS) "not wall_clock"; run $$((2 * $(JOBS))) wall_clock
+run $(JOBS) "not wall_clock"; run $$(($(2) * $(JOBS))) wall_clock
 endef
 
 .DEFAULT_GOAL := help
@@ -38,10 +38,10 @@ fly: $(FLY) ## take off, fly a figure-eight, land; ARGS='--help' lists what else
 	@$(VENV)/bin/control-stack fly $(ARGS)
 
 test: $(TEST) ## run the tests but the slow ones; ARGS='tests/sim -x' picks, JOBS=0 runs one at a time
-	$(call run_tests,not slow)
+	$(call run_tests,not slow,2)
 
 slow: $(TEST) ## run the slow tests: builds, trainings, long flights
-	$(call run_tests,slow)
+	$(call run_tests,slow,1)
 
 check: $(TEST) ## ruff and mypy
 	@$(VENV)/bin/ruff check .
