@@ -88,8 +88,8 @@ def _px4(vehicle: Any) -> tuple[Stamped, Stamped, Callable[[], None]]:
     plain.connect(transport._peer)
     file = Stamped(plain)
     mav = link.mavlink.MAVLink(file, srcSystem=246, srcComponent=191)
-    fields = ("time_boot_ms", "target_system", "target_component", "type_mask", "q")
-    fields += ("body_roll_rate", "body_pitch_rate", "body_yaw_rate", "thrust")
+    fields = ["time_boot_ms", "target_system", "target_component", "type_mask", "q"]
+    fields += ["body_roll_rate", "body_pitch_rate", "body_yaw_rate", "thrust"]
 
     def send() -> None:
         # To nobody: what the vehicle would do with a second master is not what is measured.
@@ -140,7 +140,7 @@ def _hover(
     vehicle.arm()
     ground = vehicle.state().position_w
     start = vehicle.now()
-    found = []
+    found: list[tuple[float, ...]] = []
     before = time.perf_counter()
     while len(found) < periods:
         vehicle.wait_for_state(1.5 / RATE)

@@ -21,7 +21,6 @@ from control_stack.safety.crossing.gains import gains_of, load
 from control_stack.safety.crossing.seen import Policy
 from control_stack.safety.crossing.setting import Crossing
 from control_stack.safety.crossing.world import Outcome, constant, fly
-from control_stack.types import Array
 
 GRID = np.geomspace(LOWEST, HIGHEST, 10)
 _CHOOSING_SEED = 50_000
@@ -30,13 +29,13 @@ _FOREIGN_SEED, _FOREIGN = 70_000, ((4, 1.6), (6, 1.6), (10, 2.0), (12, 2.4))  # 
 _BEYOND = 16.0 * HIGHEST  # 1/s
 
 
-def flown(seeds: Array, policy: Policy, crossing: Crossing, hardest: float = HIGHEST) -> Outcome:
+def flown(seeds: NDArray[np.int64], policy: Policy, crossing: Crossing, hardest: float = HIGHEST) -> Outcome:
     """All seeds, in batches."""
     parts: Sequence[Outcome] = [
         fly(seeds[k : k + _BATCH], policy, crossing, hardest) for k in range(0, len(seeds), _BATCH)
     ]  # fmt: skip
-    joined = [np.concatenate([part[field] for part in parts]) for field in range(5)]
-    return Outcome(*joined, np.concatenate([part.paths for part in parts], axis=1))
+    axes = {field: int(field == "paths") for field in Outcome._fields}  # along which seeds lie
+    return Outcome(**{f: np.concatenate([getattr(part, f) for part in parts], axis=k) for f, k in axes.items()})
 
 
 def measure(seed: int, quick: bool) -> Findings:
@@ -79,7 +78,7 @@ def measure(seed: int, quick: bool) -> Findings:
     return Findings([*rows, *product.rows], {"crossing": details})
 
 
-def _foreign(seeds: Array, fixed: Policy, crossing: Crossing) -> list[BenchRow]:
+def _foreign(seeds: NDArray[np.int64], fixed: Policy, crossing: Crossing) -> list[BenchRow]:
     """Other numbers of vehicles than the gains were trained and chosen for; the fixed gain is the peer."""
     rows = []
     for vehicles, radius in _FOREIGN:

@@ -12,14 +12,13 @@ import numpy as np
 
 from benchmarks.lipschitz_filter import GOAL, START, hull_clearance, straight
 from control_stack.artefacts.tables import BenchRow, Findings
-from control_stack.protocols import Trajectory
+from control_stack.protocols import Controller, Trajectory
 from control_stack.quadrotor.long_step import LongStepQuadrotor
 from control_stack.quadrotor.parameters import QuadrotorParameters, load_vehicle
 from control_stack.safety.barrier.filter import Answer, SafetyFilter
 from control_stack.safety.barrier.scene import Bounds, Margin, Obstacle, Scene, Walls
 from control_stack.trajectories import Lissajous
 from control_stack.types import Array, CommandLevel, QuadrotorState, Reference
-from controllers.base import BaseController
 from controllers.geometric import GeometricController
 from controllers.gp_cem.quadrotor import GpCemController
 from controllers.nmpc.disturbance import DisturbanceFilter, estimator_noise
@@ -34,7 +33,7 @@ _GUSTS = 1.5  # m/s at 20 ft
 _EIGHT = Lissajous((0.0, 0.0, 1.0), laps=2)
 _FLIGHTS = {False: 10, True: 2}
 _SCENES = {False: 40, True: 3}
-Maker = Callable[[QuadrotorParameters, Scene | None], BaseController]
+Maker = Callable[[QuadrotorParameters, Scene | None], Controller]
 
 
 def _observed(parameters: QuadrotorParameters, scene: Scene | None) -> NmpcController:
@@ -94,7 +93,7 @@ def fly(
     for _ in range(round(until / DT)):
         state = vehicle.state()
         t = state.stamp
-        reference = replace(at(t), ahead=lambda offset, t=t: at(t + offset))
+        reference = replace(at(t), ahead=lambda offset, t=t: at(t + offset))  # type: ignore[misc]
         before = time.perf_counter()
         command = controller(t, state, reference)
         calls.append(time.perf_counter() - before)

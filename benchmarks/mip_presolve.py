@@ -38,7 +38,7 @@ def wrong_answers(first: int, end: int) -> dict[str, list[int]]:
     helpers = str(Path(__file__).resolve().parents[1] / "tests" / "helpers")
     if helpers not in sys.path:
         sys.path.append(helpers)
-    from mip_toys import VALUES, enumerated, walled  # the tests' own programs, and their enumeration
+    from mip_toys import VALUES, enumerated, walled  # type: ignore[import-not-found]  # the tests' own programs, and their enumeration
 
     wrong: dict[str, list[int]] = {"off": [], "on": []}
     for number in range(first, end):

@@ -119,8 +119,8 @@ def wind(seed: int, quick: bool, store: Store, folder: Path | None) -> list[Benc
         rows.append(BenchRow(test + name, "RMSE, mean", mean, "mm", interval=around))
     for own, rival, target in WIND_TARGETS:
         share, around = estimate(
-            lambda m, own=own, rival=rival: 100.0 * (1.0 - m[own] / m[rival]),
-            found,  # type: ignore[misc]
+            lambda m, own=own, rival=rival: 100.0 * (1.0 - m[own] / m[rival]),  # type: ignore[misc]
+            found,
         )
         rows.append(BenchRow(test + own, f"below {rival}", share, "%", target, interval=around))
     return rows

@@ -137,7 +137,8 @@ def program_times(calls: int) -> list[tuple[str, Array, float]]:
         vehicle.step(PERIOD)
     vehicle.close()
     size = {"h": ca.Sparsity.dense(*condenser.h.shape), "a": ca.Sparsity.dense(*condenser.a.shape)}
-    rows, best = [], np.zeros(calls)
+    best = np.zeros(calls)
+    rows: list[tuple[str, Array, float]] = []
     for name, options in _WHEEL.items():
         solver = ca.conic("program", name, size, {"error_on_fail": False, **options})
         times, costs = [], []

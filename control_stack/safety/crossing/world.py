@@ -49,7 +49,7 @@ def constant(gain: float) -> Policy:
 
 
 def fly(
-    seeds: Array, policy: Policy, crossing: Crossing = Crossing(), hardest: float = HIGHEST  # noqa: B008
+    seeds: NDArray[np.int64], policy: Policy, crossing: Crossing = Crossing(), hardest: float = HIGHEST  # noqa: B008
 ) -> Outcome:  # fmt: skip
     """Flies one crossing for each seed; equal seeds have equal starts and pushes.
 
@@ -66,7 +66,7 @@ def fly(
 
 
 class _World:
-    def __init__(self, seeds: Array, crossing: Crossing, hardest: float):
+    def __init__(self, seeds: NDArray[np.int64], crossing: Crossing, hardest: float):
         self._hardest = hardest
         self.c, n = crossing, crossing.vehicles
         parameters = load_vehicle("crazyflie")
