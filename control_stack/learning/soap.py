@@ -74,4 +74,7 @@ class Soap(torch.optim.Optimizer):
 
 def _eigenvectors(matrix: Tensor) -> Tensor:
     """Those of the largest eigenvalues first, the order that orthogonal iteration keeps."""
-    return torch.linalg.eigh(matrix)[1].flip(-1)
+    try:
+        return torch.linalg.eigh(matrix)[1].flip(-1)
+    except torch.linalg.LinAlgError:  # LAPACK in single precision, now and then, where many eigenvalues are nearly zero
+        return torch.linalg.eigh(matrix.double())[1].flip(-1).to(matrix.dtype)

@@ -71,3 +71,20 @@ def test_each_of_a_stack_takes_the_steps_that_it_would_take_alone():
     assert torch.allclose(together, torch.stack(alone), atol=1e-5)
     vectors = [descended(lambda x: 2.0 * x, r[0]) for r in row]
     assert torch.allclose(descended(lambda x: 2.0 * x, row)[:, 0], torch.stack(vectors), atol=1e-9)
+
+
+def test_single_precision_that_gives_up_is_helped_by_double(monkeypatch):
+    draw = torch.Generator().manual_seed(3)
+    target = torch.randn(6, 2, generator=draw) @ torch.randn(2, 5, generator=draw)
+    eigh = torch.linalg.eigh
+
+    def refusing(matrix):
+        if matrix.dtype == torch.float32:
+            raise torch.linalg.LinAlgError("too many repeated eigenvalues")
+        return eigh(matrix)
+
+    plain = descended(lambda w: w - target, torch.zeros(6, 5))
+    monkeypatch.setattr(torch.linalg, "eigh", refusing)
+    helped = descended(lambda w: w - target, torch.zeros(6, 5))
+    assert helped.dtype == torch.float32 and torch.allclose(helped, plain, atol=1e-3)
+    assert (helped - target).norm() < 0.8 * target.norm()
