@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import lru_cache
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from benchmarks.cores import one_core_each
 from control_stack.arm.changes import LoadChange
 from control_stack.arm.draws import draw_load, draw_reference
 from control_stack.arm.dynamics import ArmDynamics
@@ -151,12 +149,6 @@ def carry_out(run: Run) -> dict[str, Any]:
         "error": np.where(np.isfinite(error), error, _LOST).tolist(), "times": times, "saturation": at_limit.tolist(),
         "counts": dict(getattr(controller, "counts", {})), "calls": len(places), "refused": refused,
     }  # fmt: skip
-
-
-def one_core_each(workers: int) -> ProcessPoolExecutor:
-    """Processes whose linear algebra takes no threads: products of this size only wait for each other in them."""
-    os.environ["OMP_NUM_THREADS"] = "1"  # read by a process when it begins
-    return ProcessPoolExecutor(workers, get_context("spawn"))
 
 
 class Runs:

@@ -8,26 +8,23 @@ committed in between.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
-import os
 import re
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from functools import cache
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+from benchmarks.cores import available, one_core_each
 from benchmarks.mip_fits import Fit
 from control_stack.artefacts.runs import plain
 
 _ROOT = Path(__file__).resolve().parents[1]
 _LIBRARY = ("controllers/planning", "sim/tasks", "control_stack/learning/*.py", "control_stack/bounds")
-_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 @dataclass(frozen=True)
@@ -55,8 +52,7 @@ class Part:
         """What it finds, and the seconds that it took."""
         began = time.monotonic()
         folder = () if self.fit is None else (self.fit.folder,)
-        with one_thread():
-            found = self.work(*folder, *self.given)
+        found = self.work(*folder, *self.given)
         return found, time.monotonic() - began
 
 
@@ -130,57 +126,14 @@ class Work:
 
     def _executor(self) -> ProcessPoolExecutor:
         if self._pool is None:
-            context = get_context("spawn")
-            cores = context.SimpleQueue()
-            for core in _cores()[: workers()]:
-                cores.put(core)
-            with _environment():
-                self._pool = ProcessPoolExecutor(workers(), context, _claim, (cores,))
-                for started in [self._pool.submit(os.getpid) for _ in range(workers())]:
-                    started.result()
+            # Pinned: a solver that stops late takes its own planner's time.
+            self._pool = one_core_each(workers(), pinned=True)
         return self._pool
 
 
 def workers() -> int:
     """Parts at a time."""
-    return min(2, len(_cores()))
-
-
-def _cores() -> list[int]:
-    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
-
-
-def _claim(cores: Any) -> None:
-    """This process and all that it starts have one core: a solver that stops late takes its own planner's time."""
-    core = cores.get()
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, {core})
-
-
-@contextlib.contextmanager
-def _environment() -> Iterator[None]:
-    """One thread of BLAS in processes that are started within."""
-    before = {name: os.environ.get(name) for name in _THREADS}
-    os.environ.update(dict.fromkeys(_THREADS, "1"))
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            os.environ.pop(name, None)
-            if value is not None:
-                os.environ[name] = value
-
-
-@contextlib.contextmanager
-def one_thread() -> Iterator[None]:
-    """BLAS on one thread in this process, where threadpoolctl (extra ``dev``) is there to say so."""
-    try:
-        from threadpoolctl import threadpool_limits
-    except ImportError:
-        yield
-        return
-    with threadpool_limits(1):
-        yield
+    return min(2, len(available()))
 
 
 @cache

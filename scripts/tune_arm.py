@@ -28,7 +28,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from tqdm import tqdm
 
 from benchmarks.arm_models import chosen, contenders, identity, is_ablation
-from benchmarks.arm_runs import Contender, Run, carry_out, one_core_each
+from benchmarks.arm_runs import Contender, Run, carry_out
+from benchmarks.cores import one_core_each
 from benchmarks.store import Store
 from control_stack.artefacts.runs import write_json
 from control_stack.errors import ControlStackError, InvalidInput
